@@ -1,0 +1,1 @@
+//! The connection machine: framing, ordered replies, pipelining, limits.

@@ -1,0 +1,1 @@
+//! The codec: every message of the protocol, bounded by the bytes that are there.

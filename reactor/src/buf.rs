@@ -1,0 +1,180 @@
+//! Arena memory and its ownership: a [`Buf`] is written by one owner, its published prefix is
+//! shared as [`Bytes`] that keep the block alive until the last reader and the kernel are done.
+
+use bytes::Bytes;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Alignment of every buffer's address and the unit of direct I/O, in bytes.
+pub const BLOCK: usize = 4096;
+
+/// Memory of one shard, handed out in block-aligned pieces up to a fixed total.
+#[derive(Clone, Debug)]
+pub struct Arena(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    bytes_max: usize,
+    bytes_used: AtomicUsize,
+}
+
+impl Arena {
+    /// An arena of at most `bytes_max` bytes taken from the heap.
+    #[must_use]
+    pub fn heap(bytes_max: usize) -> Self {
+        Self(Arc::new(Pool {
+            bytes_max,
+            bytes_used: AtomicUsize::new(0),
+        }))
+    }
+
+    /// A zeroed buffer with room for at least `len` bytes, or `None` when the arena is used up.
+    #[must_use]
+    pub fn alloc(&self, len: usize) -> Option<Buf> {
+        let capacity = len.max(1).next_multiple_of(BLOCK);
+        let used = self.0.bytes_used.fetch_add(capacity, Ordering::Relaxed);
+        if used + capacity > self.0.bytes_max {
+            self.0.bytes_used.fetch_sub(capacity, Ordering::Relaxed);
+            return None;
+        }
+        let layout = Layout::from_size_align(capacity, BLOCK).ok()?;
+        // SAFETY: the layout's size is not zero; the block owns the memory until `Drop`.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let block = Arc::new(Block {
+            start,
+            layout,
+            pool: Arc::clone(&self.0),
+        });
+        Some(Buf { block, len: 0 })
+    }
+
+    /// Bytes handed out and not yet returned.
+    #[must_use]
+    pub fn bytes_used(&self) -> usize {
+        self.0.bytes_used.load(Ordering::Relaxed)
+    }
+
+    /// The most that can be handed out at once, in bytes.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.0.bytes_max
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    start: NonNull<u8>,
+    layout: Layout,
+    pool: Arc<Pool>,
+}
+
+// SAFETY: the block is plain memory. Its unpublished part is reached only through `&mut Buf`, its
+// published part is never written again; both may move between threads.
+unsafe impl Send for Block {}
+// SAFETY: as above: shared access only ever reads bytes that nobody writes.
+unsafe impl Sync for Block {}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.pool
+            .bytes_used
+            .fetch_sub(self.layout.size(), Ordering::Relaxed);
+        // SAFETY: allocated with this layout in `Arena::alloc`; the last owner is going away.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+/// An append-only buffer with one writer. What lies below [`len`](Self::len) never changes again and
+/// may be shared; what lies above is reached only through this value.
+#[derive(Debug)]
+pub struct Buf {
+    block: Arc<Block>,
+    len: usize,
+}
+
+impl Buf {
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.block.layout.size()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes not yet published. Write here, then [`publish`](Self::publish).
+    pub fn spare(&mut self) -> &mut [u8] {
+        // SAFETY: `len <= capacity`; slices of this block cover only bytes below `len`, so this is
+        // the only path to these bytes while `self` is borrowed. The memory was zeroed at birth.
+        unsafe {
+            let start = self.block.start.as_ptr().add(self.len);
+            std::slice::from_raw_parts_mut(start, self.capacity() - self.len)
+        }
+    }
+
+    /// Makes the first `count` bytes of [`spare`](Self::spare) part of the published prefix.
+    pub fn publish(&mut self, count: usize) {
+        assert!(
+            count <= self.capacity() - self.len,
+            "published more than the buffer holds"
+        );
+        self.len += count;
+    }
+
+    /// Copies `data` behind the published prefix and publishes it. Panics if it does not fit.
+    pub fn append(&mut self, data: &[u8]) {
+        self.spare()[..data.len()].copy_from_slice(data);
+        self.publish(data.len());
+    }
+
+    /// The published bytes in `range`, shared: no copy. Panics if `range` ends above `len`.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Bytes {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "slice of unpublished bytes"
+        );
+        Bytes::from_owner(Piece {
+            block: Arc::clone(&self.block),
+            range,
+        })
+    }
+
+    /// The published prefix.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: bytes below `len` are never written again.
+        unsafe { std::slice::from_raw_parts(self.block.start.as_ptr(), self.len) }
+    }
+
+    /// Everything published, as shared bytes.
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        self.slice(0..self.len)
+    }
+}
+
+struct Piece {
+    block: Arc<Block>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range was published when the piece was made; published bytes never change and
+        // the block lives as long as this piece.
+        unsafe {
+            let start = self.block.start.as_ptr().add(self.range.start);
+            std::slice::from_raw_parts(start, self.range.len())
+        }
+    }
+}

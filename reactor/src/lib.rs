@@ -1,0 +1,9 @@
+//! The only crate that talks to the kernel, and the only one with `unsafe`.
+//!
+//! Everything above this crate is a [`Machine`](op::Machine): a synchronous state machine that is
+//! handed the time and what happened, and answers with what it wants done. Two interpreters run
+//! a machine: one io_uring per core, and [`sim`], an in-memory kernel with virtual time.
+
+pub mod buf;
+pub mod op;
+pub mod sim;

@@ -1,0 +1,1 @@
+//! The boundary between the wire and the domain: one file per API key.

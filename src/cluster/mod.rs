@@ -1,0 +1,1 @@
+//! Metadata: command -> records -> image.

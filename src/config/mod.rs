@@ -1,0 +1,1 @@
+//! Broker and topic settings: names, types, defaults, where a value came from.

@@ -1,0 +1,1 @@
+//! The ordinary thread beside the shards: signals, start and stop (SHELL).

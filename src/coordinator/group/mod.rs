@@ -1,0 +1,1 @@
+//! Consumer groups, classic protocol (KIP-62, 134, 345, 394, 429).

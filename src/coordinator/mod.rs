@@ -1,0 +1,2 @@
+//! Coordinators: a handler returns records and a reply; the reply waits for the commit.
+pub mod group;

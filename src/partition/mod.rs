@@ -1,0 +1,1 @@
+//! Admission, high watermark, waiters.

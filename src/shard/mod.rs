@@ -1,0 +1,1 @@
+//! The loop: drain completions, mail and timers -> step -> flush once (SHELL).

@@ -1,0 +1,1 @@
+//! Record batch v2: parse, check, patch in place, build, recompress.

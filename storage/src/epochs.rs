@@ -1,0 +1,1 @@
+//! Leader epochs of one log (KIP-101, KIP-320).

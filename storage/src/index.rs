@@ -1,0 +1,1 @@
+//! Sparse offset and time index of one segment.

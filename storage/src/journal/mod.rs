@@ -1,0 +1,1 @@
+//! The shard's commit journal.

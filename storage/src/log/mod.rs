@@ -1,0 +1,1 @@
+//! One partition: tail, segments, read plan, roll, retention.

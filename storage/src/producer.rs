@@ -1,0 +1,1 @@
+//! Idempotent producers of one log (KIP-98).

@@ -1,0 +1,1 @@
+//! One shard's logs in all log directories: append, commit rounds, read, recover.
