@@ -1,0 +1,112 @@
+//! From the records of the metadata log to an image, and from an image to a snapshot.
+
+use super::image::Image;
+use super::record::{Record, RecordError};
+use crate::limits::METADATA_BATCH_BYTES_MAX;
+use bytes::Bytes;
+
+/// Reads the values of all records of the metadata log, in order.
+///
+/// A snapshot takes effect at its end. One that was cut off by a crash is dropped, also if other
+/// records follow it: those do not carry the mark of a snapshot.
+#[derive(Debug, Default)]
+pub struct Replay {
+    image: Image,
+    snapshot: Option<Image>,
+    bytes: u64,
+}
+
+impl Replay {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// # Errors
+    /// The record is damaged, unknown, or does not fit; the replay must not go on.
+    pub fn record(&mut self, value: &[u8]) -> Result<(), RecordError> {
+        self.bytes += value.len() as u64;
+        let Some((record, in_snapshot)) = Record::decode(value)? else {
+            return Ok(());
+        };
+        if !in_snapshot {
+            self.snapshot = None;
+            return record.apply(&mut self.image);
+        }
+        match (&record, &mut self.snapshot) {
+            (Record::SnapshotBegin, _) => self.snapshot = Some(Image::default()),
+            (Record::SnapshotEnd, Some(_)) => {
+                self.image = self.snapshot.take().unwrap_or_default();
+            }
+            (_, Some(image)) => record.apply(image)?,
+            (_, None) => {
+                let what = "a snapshot goes on that did not begin".to_owned();
+                return Err(RecordError::Inconsistent(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the values that were read.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn finish(self) -> Image {
+        self.image
+    }
+}
+
+/// The whole image as records, in groups of which each is to be one batch. Written one after the
+/// other with nothing between them, they replace every record before them.
+pub fn snapshot(image: &Image) -> Vec<Vec<Bytes>> {
+    let mut groups = Groups::default();
+    groups.put(&Record::SnapshotBegin);
+    if image.is_registered() {
+        groups.put(&Record::Registered {
+            cluster_id: image.cluster_id.to_string(),
+            node_id: image.node_id,
+        });
+    }
+    let next = image.next_producer_id;
+    groups.put(&Record::ProducerIds { next });
+    for (all, configs) in [
+        (true, image.broker_defaults()),
+        (false, image.broker_configs()),
+    ] {
+        for (name, value) in configs.iter() {
+            groups.put(&Record::BrokerConfigSet {
+                all,
+                name: name.clone(),
+                value: Some(value.clone()),
+            });
+        }
+    }
+    for topic in image.topics() {
+        groups.put(&Record::TopicCreated((**topic).clone()));
+    }
+    groups.put(&Record::SnapshotEnd);
+    groups.done
+}
+
+#[derive(Default)]
+struct Groups {
+    done: Vec<Vec<Bytes>>,
+    open_bytes: usize,
+}
+
+impl Groups {
+    fn put(&mut self, record: &Record) {
+        let bytes = record.encode(true);
+        let len = bytes.len();
+        match self.done.last_mut() {
+            Some(group) if self.open_bytes + len <= METADATA_BATCH_BYTES_MAX => {
+                self.open_bytes += len;
+                group.push(bytes);
+            }
+            _ => {
+                self.open_bytes = len;
+                self.done.push(vec![bytes]);
+            }
+        }
+    }
+}
