@@ -113,6 +113,8 @@ pub struct TopicResults {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedTopic {
     pub name: Arc<str>,
+    /// As in the call; all zero where the call asked for every offset.
+    pub id: TopicUuid,
     pub partitions: Vec<FetchedPartition>,
 }
 
@@ -197,9 +199,9 @@ pub struct GroupFx {
     pub replies: Vec<(u64, GroupAnswer)>,
     /// To be appended, in this order.
     pub writes: Vec<Write>,
-    /// Partitions whose log is much longer than their state: the shell may append
-    /// [`Groups::live_records`](super::Groups::live_records) and delete everything before them.
-    pub rewrites: Vec<i32>,
+    /// Partitions and offsets: everything before the offset is written again behind it and
+    /// durable, so that the log may be deleted up to there.
+    pub trims: Vec<(i32, i64)>,
     /// When [`Groups::tick`](super::Groups::tick) is due next, valid after every call.
     pub wake_at: Option<Mono>,
 }

@@ -137,9 +137,18 @@ pub struct FetchOffsets {
     /// `None` (a null string) is refused; the empty group id is allowed.
     pub group: Option<Arc<str>>,
     /// `None`: every offset of the group.
-    pub topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
+    pub topics: Option<Vec<FetchTopic>>,
     /// Wait for commits that are under way (KIP-447).
     pub require_stable: bool,
+}
+
+/// The partitions of one topic whose offsets are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchTopic {
+    pub name: Arc<str>,
+    /// An offset committed for another topic of the same name is not shown (KIP-848, version 10).
+    pub id: TopicUuid,
+    pub partitions: Vec<i32>,
 }
 
 /// OffsetDelete (KIP-496).
