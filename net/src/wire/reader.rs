@@ -1,0 +1,182 @@
+//! Reading from a frame: every length is checked against the bytes that remain.
+
+use super::codec::Wire;
+use super::error::DecodeError;
+use bytes::Bytes;
+
+/// A decoded message takes at most this many bytes of memory for each byte of its frame (plus
+/// [`DECODE_SLACK_MAX`]); the frame itself is shared, not counted. The worst honest case is an
+/// array of empty compact strings: one byte each on the wire, one [`Str`](super::Str) in memory.
+pub const DECODE_RATIO_MAX: usize = 40;
+
+/// Memory a message may take however short its frame, in bytes.
+pub const DECODE_SLACK_MAX: usize = 1024;
+
+/// A cursor over one frame. Values that can share the frame's memory do.
+#[derive(Debug)]
+pub struct Reader {
+    frame: Bytes,
+    at: usize,
+    end: usize,
+    flexible: bool,
+    budget: usize,
+}
+
+impl Reader {
+    /// A reader at the start of `frame`.
+    #[must_use]
+    pub fn new(frame: Bytes) -> Self {
+        let end = frame.len();
+        Self {
+            frame,
+            at: 0,
+            end,
+            flexible: false,
+            budget: end
+                .saturating_mul(DECODE_RATIO_MAX)
+                .saturating_add(DECODE_SLACK_MAX),
+        }
+    }
+
+    /// Bytes not read yet.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.end - self.at
+    }
+
+    /// The bytes not read yet, shared.
+    #[must_use]
+    pub fn rest(&self) -> Bytes {
+        self.frame.slice(self.at..self.end)
+    }
+
+    pub(crate) const fn set_flexible(&mut self, flexible: bool) {
+        self.flexible = flexible;
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let found = self.frame[self.at..self.end].first_chunk::<N>();
+        let value = *found.ok_or(DecodeError::Truncated)?;
+        self.at += N;
+        Ok(value)
+    }
+
+    /// The next `length` bytes, shared; an empty value does not hold on to the frame.
+    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+        if length > self.remaining() {
+            return Err(DecodeError::Length(
+                i64::try_from(length).unwrap_or(i64::MAX),
+            ));
+        }
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        self.at += length;
+        Ok(self.frame.slice(self.at - length..self.at))
+    }
+
+    /// Unsigned LEB128 of at most 32 bits (KIP-482).
+    pub(crate) fn varint(&mut self) -> Result<u32, DecodeError> {
+        let mut value = 0_u32;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.array()?;
+            let bits = u32::from(byte & 0x7f);
+            if shift == 28 && byte > 0x0f {
+                return Err(DecodeError::Varint);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Varint)
+    }
+
+    /// The length of a nullable string: 16 bits, or a varint of one more in flexible versions.
+    pub(crate) fn string_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        if self.flexible {
+            return self.compact_length();
+        }
+        length(i64::from(i16::from_be_bytes(self.array()?)))
+    }
+
+    /// The length of nullable bytes or the count of a nullable array.
+    pub(crate) fn length(&mut self) -> Result<Option<usize>, DecodeError> {
+        if self.flexible {
+            return self.compact_length();
+        }
+        length(i64::from(i32::from_be_bytes(self.array()?)))
+    }
+
+    fn compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
+        length(i64::from(self.varint()?) - 1)
+    }
+
+    /// Takes `count * size` bytes off the memory this message may still use.
+    pub(crate) fn charge(&mut self, count: usize, size: usize) -> Result<(), DecodeError> {
+        let bytes = count.checked_mul(size).ok_or(DecodeError::Memory)?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(DecodeError::Memory)?;
+        Ok(())
+    }
+
+    pub(crate) fn nullable<T>(
+        &mut self,
+        field: &'static str,
+        legal: bool,
+        version: i16,
+    ) -> Result<Option<T>, DecodeError>
+    where
+        Option<T>: Wire,
+    {
+        match Option::<T>::read(self, version)? {
+            None if !legal => Err(DecodeError::Null { field }),
+            value => Ok(value),
+        }
+    }
+
+    pub(crate) fn skip_tags(&mut self) -> Result<(), DecodeError> {
+        self.tags(|_, _| Ok(false))
+    }
+
+    /// Reads the tagged fields of a struct: `known` reads the value of a tag it knows, others are
+    /// skipped. Each takes two bytes at least, so the frame bounds their count.
+    pub(crate) fn tags(
+        &mut self,
+        mut known: impl FnMut(&mut Self, u32) -> Result<bool, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        if !self.flexible {
+            return Ok(());
+        }
+        let count = self.varint()? as usize;
+        if count > self.remaining() / 2 {
+            return Err(DecodeError::Length(
+                i64::try_from(count).unwrap_or(i64::MAX),
+            ));
+        }
+        for _ in 0..count {
+            let tag = self.varint()?;
+            let size = self.varint()? as usize;
+            if size > self.remaining() {
+                return Err(DecodeError::Length(i64::try_from(size).unwrap_or(i64::MAX)));
+            }
+            let outer = std::mem::replace(&mut self.end, self.at + size);
+            if !known(self, tag)? {
+                self.at = self.end;
+            }
+            if self.at != self.end {
+                return Err(DecodeError::TagSize { tag });
+            }
+            self.end = outer;
+        }
+        Ok(())
+    }
+}
+
+fn length(declared: i64) -> Result<Option<usize>, DecodeError> {
+    match declared {
+        -1 => Ok(None),
+        _ => usize::try_from(declared)
+            .map(Some)
+            .map_err(|_| DecodeError::Length(declared)),
+    }
+}
