@@ -1,0 +1,6 @@
+//! What the simulated kernel promises, and what it refuses to promise.
+
+mod disk;
+mod net;
+mod script;
+mod world;
