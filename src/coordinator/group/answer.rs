@@ -44,13 +44,16 @@ pub enum GroupError {
     Unknown,
 }
 
+/// What became of one member of a call to leave.
+pub type MemberLeft = (MemberName, Result<(), GroupError>);
+
 /// The answer to a [`GroupCall`](super::call::GroupCall), of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupAnswer {
     Join(Result<Joined, JoinRefused>),
     Sync(Result<Synced, GroupError>),
     Heartbeat(Result<(), GroupError>),
-    Leave(Result<Vec<(MemberName, Result<(), GroupError>)>, GroupError>),
+    Leave(Result<Vec<MemberLeft>, GroupError>),
     /// In the order of the call. An error as a whole goes into every partition.
     CommitOffsets(Result<Vec<TopicResults>, GroupError>),
     FetchOffsets(Result<Vec<FetchedTopic>, GroupError>),
