@@ -1,8 +1,10 @@
 //! Arena memory and its ownership: a [`Buf`] is written by one owner, its published prefix is
 //! shared as [`Bytes`] that keep the block alive until the last reader and the kernel are done.
 
+use crate::arena::{Backing, Map};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -19,36 +21,64 @@ pub struct Arena(Arc<Pool>);
 struct Pool {
     bytes_max: usize,
     bytes_used: AtomicUsize,
+    /// `None`: every block comes from the heap.
+    map: Option<Map>,
 }
 
 impl Arena {
-    /// An arena of at most `bytes_max` bytes taken from the heap.
+    /// An arena of at most `bytes_max` bytes taken from the heap, for the simulator and tests.
     #[must_use]
     pub fn heap(bytes_max: usize) -> Self {
         Self(Arc::new(Pool {
             bytes_max,
             bytes_used: AtomicUsize::new(0),
+            map: None,
         }))
     }
 
-    /// A zeroed buffer with room for at least `len` bytes, or `None` when the arena is used up.
+    /// An arena of `bytes_max` bytes (rounded up to 2 MiB) mapped in one piece, with huge pages
+    /// where the machine allows them. Only address space is taken now; pages are committed when
+    /// they are first touched.
+    ///
+    /// # Errors
+    /// When the kernel refuses the mapping.
+    pub fn mapped(bytes_max: usize) -> io::Result<Self> {
+        let map = Map::new(bytes_max)?;
+        Ok(Self(Arc::new(Pool {
+            bytes_max: map.len(),
+            bytes_used: AtomicUsize::new(0),
+            map: Some(map),
+        })))
+    }
+
+    /// A buffer with room for at least `len` bytes, or `None` when the arena is used up. Its
+    /// unpublished bytes are initialised but may hold anything that the arena held before.
     #[must_use]
     pub fn alloc(&self, len: usize) -> Option<Buf> {
-        let capacity = len.max(1).next_multiple_of(BLOCK);
-        let used = self.0.bytes_used.fetch_add(capacity, Ordering::Relaxed);
-        if used + capacity > self.0.bytes_max {
-            self.0.bytes_used.fetch_sub(capacity, Ordering::Relaxed);
-            return None;
-        }
-        let layout = Layout::from_size_align(capacity, BLOCK).ok()?;
-        // SAFETY: the layout's size is not zero; the block owns the memory until `Drop`.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let block = Arc::new(Block {
-            start,
-            layout,
-            pool: Arc::clone(&self.0),
-        });
-        Some(Buf { block, len: 0 })
+        let block = match &self.0.map {
+            Some(map) => {
+                let (start, capacity) = map.take(len.max(1))?;
+                self.0.bytes_used.fetch_add(capacity, Ordering::Relaxed);
+                Block {
+                    start,
+                    capacity,
+                    pool: Some(Arc::clone(&self.0)),
+                }
+            }
+            None => {
+                let capacity = len.max(1).checked_next_multiple_of(BLOCK)?;
+                let used = self.0.bytes_used.fetch_add(capacity, Ordering::Relaxed);
+                if used.saturating_add(capacity) > self.0.bytes_max {
+                    self.0.bytes_used.fetch_sub(capacity, Ordering::Relaxed);
+                    return None;
+                }
+                Block::from_heap(capacity, Some(Arc::clone(&self.0)))?
+            }
+        };
+        Some(Buf {
+            block: Arc::new(block),
+            len: 0,
+        })
     }
 
     /// Bytes handed out and not yet returned.
@@ -62,13 +92,20 @@ impl Arena {
     pub fn bytes_max(&self) -> usize {
         self.0.bytes_max
     }
+
+    /// What kind of memory this arena stands on.
+    #[must_use]
+    pub fn backing(&self) -> Backing {
+        self.0.map.as_ref().map_or(Backing::Heap, Map::backing)
+    }
 }
 
 #[derive(Debug)]
 struct Block {
     start: NonNull<u8>,
-    layout: Layout,
-    pool: Arc<Pool>,
+    capacity: usize,
+    /// The arena whose budget, and whose mapping if it has one, the block belongs to.
+    pool: Option<Arc<Pool>>,
 }
 
 // SAFETY: the block is plain memory. Its unpublished part is reached only through `&mut Buf`, its
@@ -77,13 +114,32 @@ unsafe impl Send for Block {}
 // SAFETY: as above: shared access only ever reads bytes that nobody writes.
 unsafe impl Sync for Block {}
 
+impl Block {
+    fn from_heap(capacity: usize, pool: Option<Arc<Pool>>) -> Option<Self> {
+        let layout = Layout::from_size_align(capacity, BLOCK).ok()?;
+        // SAFETY: the layout's size is not zero; the block owns the memory until `Drop`.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self {
+            start,
+            capacity,
+            pool,
+        })
+    }
+}
+
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool
-            .bytes_used
-            .fetch_sub(self.layout.size(), Ordering::Relaxed);
-        // SAFETY: allocated with this layout in `Arena::alloc`; the last owner is going away.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        if let Some(pool) = &self.pool {
+            pool.bytes_used.fetch_sub(self.capacity, Ordering::Relaxed);
+            if let Some(map) = &pool.map {
+                map.give(self.start, self.capacity);
+                return;
+            }
+        }
+        let layout = Layout::from_size_align(self.capacity, BLOCK)
+            .expect("the block was allocated with this layout");
+        // SAFETY: allocated with this layout in `from_heap`; the last owner is going away.
+        unsafe { dealloc(self.start.as_ptr(), layout) };
     }
 }
 
@@ -96,9 +152,16 @@ pub struct Buf {
 }
 
 impl Buf {
+    /// A zeroed buffer outside any arena, for reads that must not take memory from the tails.
+    pub(crate) fn outside(len: usize) -> Option<Self> {
+        let capacity = len.max(1).checked_next_multiple_of(BLOCK)?;
+        let block = Arc::new(Block::from_heap(capacity, None)?);
+        Some(Self { block, len: 0 })
+    }
+
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.block.layout.size()
+        self.block.capacity
     }
 
     #[must_use]
@@ -111,10 +174,12 @@ impl Buf {
         self.len == 0
     }
 
-    /// The bytes not yet published. Write here, then [`publish`](Self::publish).
+    /// The bytes not yet published. Write here, then [`publish`](Self::publish). They may hold what
+    /// an earlier owner left: publish nothing that was not written first.
     pub fn spare(&mut self) -> &mut [u8] {
         // SAFETY: `len <= capacity`; slices of this block cover only bytes below `len`, so this is
-        // the only path to these bytes while `self` is borrowed. The memory was zeroed at birth.
+        // the only path to these bytes while `self` is borrowed. The memory is initialised: zeroed
+        // by the allocator or by the kernel, or written by an earlier owner.
         unsafe {
             let start = self.block.start.as_ptr().add(self.len);
             std::slice::from_raw_parts_mut(start, self.capacity() - self.len)
@@ -134,6 +199,12 @@ impl Buf {
     pub fn append(&mut self, data: &[u8]) {
         self.spare()[..data.len()].copy_from_slice(data);
         self.publish(data.len());
+    }
+
+    /// Publishes `count` zero bytes: the padding up to a block boundary. Panics if they do not fit.
+    pub fn pad_zero(&mut self, count: usize) {
+        self.spare()[..count].fill(0);
+        self.publish(count);
     }
 
     /// The published bytes in `range`, shared: no copy. Panics if `range` ends above `len`.

@@ -1,0 +1,349 @@
+//! One mapping per shard, cut into regions of 2 MiB, each cut into blocks of one size.
+//!
+//! Blocks are usually taken by the owning shard and given back by whoever drops the last view, on
+//! any thread. Nothing here takes a lock: a region's state is one word (block size and number of
+//! blocks in use) and a bitmap. A taker first reserves a block by raising the count, then finds a
+//! clear bit; a giver clears the bit first and lowers the count after, so the bits set and the
+//! reservations under way never exceed the count, and a region whose count is zero is clean and may
+//! change its block size.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Size and alignment of a region in bytes: one huge page.
+pub const REGION: usize = 2 << 20;
+
+/// Block sizes in KiB. The steps between powers of two keep the waste below a third.
+const CLASSES_KIB: [usize; 18] = [
+    4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 680, 1024, 1364, 2048,
+];
+const CLASS_LARGE: u64 = 255;
+const WORDS: usize = REGION / 4096 / 64;
+const _: () = assert!(CLASSES_KIB[CLASSES_KIB.len() - 1] * 1024 == REGION);
+
+/// What kind of memory an arena stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Blocks from the heap: simulator and tests.
+    Heap,
+    /// A memfd of reserved huge pages (`vm.nr_hugepages`).
+    HugeTlb,
+    /// A memfd with transparent huge pages.
+    MemfdHuge,
+    /// Private memory with transparent huge pages: where those are off for shared memory.
+    PrivateHuge,
+    /// A memfd of ordinary pages.
+    MemfdSmall,
+}
+
+#[derive(Debug, Default)]
+struct Region {
+    /// Block class in the high half, blocks in use in the low half.
+    state: AtomicU64,
+    bits: [AtomicU64; WORDS],
+}
+
+/// The mapping and its allocator.
+#[derive(Debug)]
+pub(crate) struct Map {
+    start: NonNull<u8>,
+    regions: Box<[Region]>,
+    /// The region each class was last served from.
+    hints: [AtomicU32; CLASSES_KIB.len()],
+    backing: Backing,
+    _memfd: Option<OwnedFd>,
+}
+
+// SAFETY: the mapping is plain memory owned by this value until `Drop`; everything mutable in the
+// struct is atomic, and who may touch a block is decided by `Buf`.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+fn class_bytes(class: usize) -> usize {
+    CLASSES_KIB[class] * 1024
+}
+
+const fn pack(class: u64, used: u64) -> u64 {
+    class << 32 | used
+}
+
+const fn used(state: u64) -> u64 {
+    state & 0xffff_ffff
+}
+
+impl Region {
+    /// Reserves one block of `class`, if the region serves it, or is clean and `convert` is set.
+    fn reserve(&self, class: usize, convert: bool) -> bool {
+        let room = (REGION / class_bytes(class)) as u64;
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let mine = state >> 32 == class as u64;
+            let next = match used(state) {
+                0 if mine || convert => pack(class as u64, 1),
+                count if mine && count > 0 && count < room => state + 1,
+                _ => return false,
+            };
+            let swap =
+                self.state
+                    .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed);
+            match swap {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// The block a reservation stands for.
+    fn pick(&self, class: usize) -> usize {
+        let room = REGION / class_bytes(class);
+        loop {
+            for (word, bits) in self.bits.iter().enumerate().take(room.div_ceil(64)) {
+                let mut seen = bits.load(Ordering::Relaxed);
+                loop {
+                    let index = word * 64 + (!seen).trailing_zeros() as usize;
+                    if seen == u64::MAX || index >= room {
+                        break;
+                    }
+                    let bit = 1 << (index % 64);
+                    seen = bits.fetch_or(bit, Ordering::AcqRel);
+                    if seen & bit == 0 {
+                        return index;
+                    }
+                }
+            }
+        }
+    }
+
+    fn claim_whole(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        let whole = pack(CLASS_LARGE, 1);
+        used(state) == 0
+            && self
+                .state
+                .compare_exchange(state, whole, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn release_whole(&self) {
+        self.state.store(pack(CLASS_LARGE, 0), Ordering::Release);
+    }
+}
+
+impl Map {
+    /// Maps at least `bytes` bytes of address space; pages are committed when first touched.
+    pub(crate) fn new(bytes: usize) -> io::Result<Self> {
+        let count = bytes.div_ceil(REGION).max(1);
+        let (start, backing, memfd) = map_best(count * REGION)?;
+        Ok(Self {
+            start,
+            regions: std::iter::repeat_with(Region::default)
+                .take(count)
+                .collect(),
+            hints: Default::default(),
+            backing,
+            _memfd: memfd,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.regions.len() * REGION
+    }
+
+    pub(crate) fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// A block of at least `len` bytes and its true size.
+    pub(crate) fn take(&self, len: usize) -> Option<(NonNull<u8>, usize)> {
+        if len > REGION {
+            return self.take_large(len.div_ceil(REGION));
+        }
+        let class = CLASSES_KIB.iter().position(|kib| kib * 1024 >= len)?;
+        let hint = self.hints[class].load(Ordering::Relaxed) as usize;
+        let region = if self.regions[hint].reserve(class, false) {
+            hint
+        } else {
+            self.find(class)?
+        };
+        let block = self.regions[region].pick(class);
+        let size = class_bytes(class);
+        Some((self.at(region * REGION + block * size), size))
+    }
+
+    /// A region with a block of `class` to spare: one that serves the class already, else the
+    /// lowest clean one, so that memory once touched is used again first.
+    fn find(&self, class: usize) -> Option<usize> {
+        let serving = self.regions.iter().position(|r| r.reserve(class, false));
+        let found = serving.or_else(|| self.regions.iter().position(|r| r.reserve(class, true)))?;
+        self.hints[class].store(found as u32, Ordering::Relaxed);
+        Some(found)
+    }
+
+    fn take_large(&self, count: usize) -> Option<(NonNull<u8>, usize)> {
+        let mut first = 0;
+        while first + count <= self.regions.len() {
+            let run = &self.regions[first..first + count];
+            let claimed = run.iter().take_while(|r| r.claim_whole()).count();
+            if claimed == count {
+                return Some((self.at(first * REGION), count * REGION));
+            }
+            run[..claimed].iter().for_each(Region::release_whole);
+            first += claimed + 1;
+        }
+        None
+    }
+
+    /// Takes back a block handed out by [`take`](Self::take).
+    pub(crate) fn give(&self, block: NonNull<u8>, size: usize) {
+        let offset = block.as_ptr() as usize - self.start.as_ptr() as usize;
+        let first = offset / REGION;
+        if size > REGION {
+            let run = &self.regions[first..first + size / REGION];
+            run.iter().for_each(Region::release_whole);
+            return;
+        }
+        let region = &self.regions[first];
+        let index = offset % REGION / size;
+        let bit = 1_u64 << (index % 64);
+        let before = region.bits[index / 64].fetch_and(!bit, Ordering::AcqRel);
+        assert!(before & bit != 0, "a block was given back twice");
+        region.state.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        debug_assert!(offset < self.len());
+        // SAFETY: the offset lies inside the mapping that this value owns.
+        unsafe { self.start.add(offset) }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        let len = self.len();
+        // SAFETY: mapped in `map_best`; every block holds a reference to the arena, so none is left.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), len) };
+    }
+}
+
+type Mapped = (NonNull<u8>, Backing, Option<OwnedFd>);
+
+/// Huge pages where the machine has them: reserved ones, then transparent ones for a memfd, then
+/// transparent ones for private memory; ordinary pages at last.
+fn map_best(len: usize) -> io::Result<Mapped> {
+    let start = reserve(len)?;
+    let shared_huge = thp_allows(
+        "shmem_enabled",
+        &["always", "within_size", "advise", "force"],
+    );
+    let private_huge = thp_allows("enabled", &["always", "madvise"]);
+    let tries = [
+        (true, Backing::HugeTlb),
+        (shared_huge, Backing::MemfdHuge),
+        (private_huge, Backing::PrivateHuge),
+        (true, Backing::MemfdSmall),
+    ];
+    let mut last = io::Error::from_raw_os_error(libc::ENOMEM);
+    for (wanted, backing) in tries {
+        if !wanted {
+            continue;
+        }
+        match map_at(start, len, backing) {
+            Ok(memfd) => return Ok((start, backing, memfd)),
+            Err(error) => last = error,
+        }
+    }
+    // SAFETY: reserved above, nothing else refers to it.
+    unsafe { libc::munmap(start.as_ptr().cast(), len) };
+    Err(last)
+}
+
+fn thp_allows(knob: &str, values: &[&str]) -> bool {
+    let path = format!("/sys/kernel/mm/transparent_hugepage/{knob}");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    values.iter().any(|v| text.contains(&format!("[{v}]")))
+}
+
+/// Address space of `len` bytes, aligned to a region, with no access yet.
+fn reserve(len: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping, no existing memory is touched.
+    let raw = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            len + REGION,
+            libc::PROT_NONE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if raw == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let skip = (raw as usize).next_multiple_of(REGION) - raw as usize;
+    // SAFETY: both ranges lie in the mapping just made, before and behind the part that is kept.
+    unsafe {
+        if skip > 0 {
+            libc::munmap(raw, skip);
+        }
+        libc::munmap(raw.byte_add(skip + len), REGION - skip);
+        NonNull::new(raw.byte_add(skip).cast())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+}
+
+fn map_at(start: NonNull<u8>, len: usize, backing: Backing) -> io::Result<Option<OwnedFd>> {
+    let memfd = match backing {
+        Backing::PrivateHuge | Backing::Heap => None,
+        Backing::HugeTlb => Some(memfd(len, libc::MFD_CLOEXEC | libc::MFD_HUGETLB)?),
+        Backing::MemfdHuge | Backing::MemfdSmall => Some(memfd(len, libc::MFD_CLOEXEC)?),
+    };
+    let (kind, fd) = match &memfd {
+        Some(fd) => (libc::MAP_SHARED, fd.as_raw_fd()),
+        None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+    };
+    // Reserved huge pages must all be there now: touching a missing one later is a SIGBUS.
+    let lazy = if backing == Backing::HugeTlb {
+        0
+    } else {
+        libc::MAP_NORESERVE
+    };
+    // SAFETY: MAP_FIXED replaces only address space that `reserve` set aside for this arena.
+    let raw = unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(
+            start.as_ptr().cast(),
+            len,
+            access,
+            kind | lazy | libc::MAP_FIXED,
+            fd,
+            0,
+        )
+    };
+    if raw == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    if matches!(backing, Backing::MemfdHuge | Backing::PrivateHuge) {
+        // SAFETY: advice on our own mapping; a refusal only costs speed.
+        unsafe { libc::madvise(raw, len, libc::MADV_HUGEPAGE) };
+    }
+    Ok(memfd)
+}
+
+fn memfd(len: usize, flags: libc::c_uint) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string; the call touches no other memory.
+    let raw = unsafe { libc::memfd_create(c"ringlog-arena".as_ptr(), flags) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just created and owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: an ordinary call on our own descriptor.
+    if unsafe { libc::ftruncate(fd.as_raw_fd(), len as libc::off_t) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(fd)
+}

@@ -1,0 +1,140 @@
+//! The loop: drain, step, flush.
+
+use super::Io;
+use super::ring::Wait;
+use crate::mailbox::Post;
+use crate::op::{Input, Machine, Mono, Now, Outbox};
+
+/// How long mail for ordinary threads waits before it is tried again: they have no bell to ring.
+const RETRY_NS: u64 = 10_000_000;
+
+/// One machine and what it runs on.
+pub(crate) struct Driver<M: Machine> {
+    machine: M,
+    io: Io,
+    post: Post<M::Mail>,
+    inputs: Vec<Input<M::Mail>>,
+    out: Outbox<M::Mail>,
+}
+
+impl<M: Machine> Driver<M> {
+    pub(crate) fn new(machine: M, io: Io, post: Post<M::Mail>) -> Self {
+        Self {
+            machine,
+            io,
+            post,
+            inputs: Vec::new(),
+            out: Outbox::default(),
+        }
+    }
+
+    /// Runs the machine until it exits. Panics if the kernel refuses to be entered, which only a
+    /// mistake in this crate can cause.
+    pub(crate) fn run(mut self) {
+        let mut first = true;
+        loop {
+            let now = read_clocks();
+            self.drain(now.mono);
+            let due = self.out.wake_at.is_some_and(|at| at <= now.mono);
+            if first || due || !self.inputs.is_empty() {
+                first = false;
+                self.step(now);
+            }
+            if self.out.exit {
+                return self.deliver_last_mail();
+            }
+            self.flush(now.mono);
+        }
+    }
+
+    fn drain(&mut self, now: Mono) {
+        self.io.reap(now);
+        let inputs = &mut self.inputs;
+        inputs.extend(
+            self.io
+                .take_ready()
+                .map(|(token, done)| Input::Done(token, done)),
+        );
+        self.post
+            .receive(|from, mail| inputs.push(Input::Mail { from, mail }));
+        self.post.flush();
+    }
+
+    fn step(&mut self, now: Now) {
+        self.out.wake_at = None;
+        let waiting = self.post.waiting();
+        self.machine
+            .step(now, &mut self.inputs, waiting, &mut self.out);
+        self.inputs.clear();
+        for (token, op) in self.out.ops.drain(..) {
+            self.io.start(token, op);
+        }
+        for (to, mail) in self.out.mail.drain(..) {
+            self.post.send(to, mail);
+        }
+    }
+
+    /// Wakes whom mail was sent to, and enters the kernel, asleep if nothing waits.
+    fn flush(&mut self, now: Mono) {
+        self.post.ring_bells();
+        let waker = self.post.waker();
+        waker.announce_sleep();
+        let wait = if self.io.has_ready() || self.post.has_mail() {
+            Wait::No
+        } else {
+            self.longest_sleep(now)
+        };
+        if wait == Wait::No {
+            waker.awake();
+        }
+        let entered = self.io.enter(wait);
+        self.post.waker().awake();
+        entered.expect("io_uring_enter fails for good only when it is called wrongly");
+    }
+
+    fn longest_sleep(&self, now: Mono) -> Wait {
+        let retry = self
+            .post
+            .must_retry()
+            .then(|| Mono(now.0.saturating_add(RETRY_NS)));
+        let times = [self.out.wake_at, self.io.wake_at(), retry];
+        match times.into_iter().flatten().min() {
+            Some(at) if at <= now => Wait::No,
+            Some(at) => Wait::AtMost(at.0 - now.0),
+            None => Wait::ForCompletion,
+        }
+    }
+
+    /// What the machine sent before it ended must still arrive. Receivers that run make room, those
+    /// that have ended do not count.
+    fn deliver_last_mail(mut self) {
+        self.post.flush();
+        self.post.ring_bells();
+        while self.post.waiting() > 0 && !self.post.must_retry() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            // Others may wait for room here in turn.
+            self.post.receive(|_, _| ());
+            self.post.flush();
+            self.post.ring_bells();
+        }
+    }
+}
+
+fn read_clocks() -> Now {
+    let mono = read_clock(libc::CLOCK_MONOTONIC);
+    let wall = read_clock(libc::CLOCK_REALTIME);
+    Now {
+        mono: Mono(mono.tv_sec as u64 * 1_000_000_000 + mono.tv_nsec as u64),
+        wall_ms: wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000,
+    }
+}
+
+fn read_clock(clock: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a local value, and both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time
+}

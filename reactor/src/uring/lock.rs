@@ -1,0 +1,170 @@
+//! Locks and listen addresses: what the shards of one process share.
+
+use super::Io;
+use super::table::failed_io;
+use crate::op::{Done, ErrorKind, IoError, Token};
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A lock file held by this process, known by device and inode.
+struct Held {
+    identity: (u64, u64),
+    file: Arc<File>,
+}
+
+/// What the shards of one process share. Touched when something is locked or listened on, and read
+/// (one counter) once a turn.
+pub(crate) struct Shared {
+    held: Mutex<Vec<Held>>,
+    held_count: AtomicUsize,
+    /// How many of the locks each shard's ring has registered; `usize::MAX` when it has ended.
+    adopted: Box<[AtomicUsize]>,
+    listens: Mutex<Vec<SocketAddr>>,
+    wake_all: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Shared {
+    pub(crate) fn new(shards: u16, wake_all: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            held: Mutex::new(Vec::new()),
+            held_count: AtomicUsize::new(0),
+            adopted: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            listens: Mutex::new(Vec::new()),
+            wake_all,
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn listens(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.listens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks `path` for the process and returns how many locks every ring must have registered
+    /// before the lock counts as taken.
+    fn lock(&self, path: &Path) -> io::Result<usize> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        let meta = file.metadata()?;
+        let identity = (meta.dev(), meta.ino());
+        let mut held = self.held();
+        if let Some(at) = held.iter().position(|lock| lock.identity == identity) {
+            return Ok(at + 1);
+        }
+        // SAFETY: a plain call on our own descriptor.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        held.push(Held {
+            identity,
+            file: Arc::new(file),
+        });
+        self.held_count.store(held.len(), Ordering::SeqCst);
+        Ok(held.len())
+    }
+
+    fn adopted_by_all(&self) -> usize {
+        let counts = self
+            .adopted
+            .iter()
+            .map(|count| count.load(Ordering::SeqCst));
+        counts.min().unwrap_or(0)
+    }
+}
+
+impl Io {
+    /// Takes the lock. A ring holds its registered files until its last operation is over, even
+    /// when the process was killed; so with the lock file in every ring nobody else gets the lock
+    /// while a write of this process may still reach the disk. The answer waits for all rings.
+    pub(super) fn lock(&mut self, token: Token, path: &Path) {
+        match self.shared.lock(path) {
+            Ok(count) => {
+                self.locks_pending.push((token, count));
+                (self.shared.wake_all)();
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => {
+                let error = IoError {
+                    kind: ErrorKind::Locked,
+                    errno: libc::EWOULDBLOCK,
+                };
+                self.done(token, Done::Failed(error));
+            }
+            Err(error) => self.done(token, failed_io(&error)),
+        }
+    }
+
+    /// Whether [`adopt_locks`](Self::adopt_locks) has something to do.
+    pub(super) fn has_locks_to_adopt(&self) -> bool {
+        let pending = self.locks_pending.iter().map(|(_, count)| *count).min();
+        self.shared.held_count.load(Ordering::SeqCst) > self.locks_adopted
+            || pending.is_some_and(|count| self.shared.adopted_by_all() >= count)
+    }
+
+    /// Registers locks that the process has taken with this ring, and answers those asked for here
+    /// that every ring has registered.
+    pub(super) fn adopt_locks(&mut self) {
+        if !self.has_locks_to_adopt() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let new: Vec<Arc<File>> = {
+            let held = shared.held();
+            held[self.locks_adopted..]
+                .iter()
+                .map(|lock| Arc::clone(&lock.file))
+                .collect()
+        };
+        for file in new {
+            let Some(place) = self.table.put_own() else {
+                break;
+            };
+            let fds = [file.as_raw_fd()];
+            if self
+                .ring
+                .submitter()
+                .register_files_update(place, &fds)
+                .is_err()
+            {
+                self.table.remove(place);
+                break;
+            }
+            self.locks_adopted += 1;
+        }
+        shared.adopted[usize::from(self.shard.0)].store(self.locks_adopted, Ordering::SeqCst);
+        (shared.wake_all)();
+        let ready = shared.adopted_by_all();
+        let (done, pending) = self
+            .locks_pending
+            .drain(..)
+            .partition(|(_, count)| ready >= *count);
+        self.locks_pending = pending;
+        let done: Vec<(Token, usize)> = done;
+        for (token, _) in done {
+            self.done(token, Done::Ok);
+        }
+    }
+
+    /// This ring ends: nobody waits for it.
+    pub(super) fn leave_locks(&self) {
+        self.shared.adopted[usize::from(self.shard.0)].store(usize::MAX, Ordering::SeqCst);
+        (self.shared.wake_all)();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Runs a [`Machine`] on one io_uring, on one thread.
+//!
+//! One turn of the loop: take all completions and mail, step the machine once, hand everything it
+//! wants to the ring, enter the kernel once. The thread sleeps in that same entry when nothing
+//! waits; whoever leaves mail for a sleeping shard writes to its eventfd.
+
+mod driver;
+mod files;
+mod gather;
+mod lock;
+mod paths;
+mod recv;
+mod ring;
+mod slots;
+mod socks;
+mod table;
+
+pub(crate) use driver::Driver;
+pub(crate) use lock::Shared;
+
+use crate::buf::Arena;
+use crate::op::{Done, Mono, Op, ShardId, SockId, Token};
+use io_uring::types::CancelBuilder;
+use io_uring::{cqueue, opcode, squeue, types};
+use recv::RecvPool;
+use ring::{Ring, Wait};
+use slots::{InFlight, Slots, Target, Work};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use table::Table;
+
+/// How long an accept waits after the process ran out of descriptors or memory.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Sizes of one shard's kernel resources; see [`Config`](crate::runtime::Config).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) open_max: u32,
+    pub(crate) recv_buffers: u16,
+    pub(crate) recv_buffer_bytes: usize,
+}
+
+/// One shard's ring and everything in flight on it.
+pub(crate) struct Io {
+    // The order of the fields is the order in which they are dropped: the ring goes first, when
+    // `drop` has waited for every operation, and only then the memory it was given.
+    ring: Ring,
+    slots: Slots,
+    recv_pool: RecvPool,
+    table: Table,
+    arena: Arena,
+    shard: ShardId,
+    shared: Arc<Shared>,
+    /// Locks of the process registered with this ring, and locks asked for here that other rings
+    /// have yet to register.
+    locks_adopted: usize,
+    locks_pending: Vec<(Token, usize)>,
+    /// What the machine is to be told.
+    ready: VecDeque<(Token, Done)>,
+    reaped: Vec<cqueue::Entry>,
+    /// Receives that ended although nobody asked: armed again when buffers may be back.
+    recv_again: Vec<u32>,
+    accept_again: Vec<(SockId, Mono)>,
+    /// The machine has ended: nothing is continued, everything is cancelled.
+    ending: bool,
+}
+
+impl Io {
+    /// Makes the ring of the calling thread, which alone may use it. `event` is the eventfd that
+    /// wakes it.
+    pub(crate) fn new(
+        shard: ShardId,
+        sizes: Sizes,
+        arena: Arena,
+        shared: Arc<Shared>,
+        event: RawFd,
+    ) -> io::Result<Self> {
+        let ring = Ring::new()?;
+        let places = register_table(&ring, sizes.open_max)?;
+        let recv_pool = RecvPool::new(
+            &ring.submitter(),
+            sizes.recv_buffers,
+            sizes.recv_buffer_bytes,
+        )?;
+        let mut table = Table::new(places);
+        let place = table
+            .put_own()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
+        ring.submitter().register_files_update(place, &[event])?;
+        let mut io = Self {
+            ring,
+            slots: Slots::default(),
+            recv_pool,
+            table,
+            arena,
+            shard,
+            shared,
+            locks_adopted: 0,
+            locks_pending: Vec::new(),
+            ready: VecDeque::new(),
+            reaped: Vec::new(),
+            recv_again: Vec::new(),
+            accept_again: Vec::new(),
+            ending: false,
+        };
+        io.arm_wake(place);
+        Ok(io)
+    }
+
+    /// Begins `op`.
+    pub(crate) fn start(&mut self, token: Token, op: Op) {
+        match op {
+            Op::Open { path, mode, direct } => self.open(token, &path, mode, direct),
+            Op::Close { file } => self.close_file(token, file),
+            Op::Read { file, pos, len } => self.read(token, file, pos, len),
+            Op::Write { file, pos, parts } => self.write(token, file, pos, parts),
+            Op::Sync { file } => self.sync(token, file),
+            Op::Allocate { file, pos, len } => self.allocate(token, file, pos, len),
+            Op::Truncate { file, len } => self.truncate(token, file, len),
+            Op::Rename { from, to } => self.rename(token, &from, &to),
+            Op::Unlink { path } => self.unlink(token, &path, 0),
+            Op::RemoveDir { path } => self.unlink(token, &path, libc::AT_REMOVEDIR),
+            Op::CreateDir { path } => self.create_dir(token, path),
+            Op::SyncDir { path } => self.sync_dir(token, &path),
+            Op::ListDir { path } => self.list_dir(token, &path),
+            Op::Lock { path } => self.lock(token, &path),
+            Op::Listen { addr } => self.listen(token, addr),
+            Op::Accept { sock } => self.accept(token, sock),
+            Op::Recv { sock } => self.recv(token, sock),
+            Op::Pause { sock } => self.pause(sock),
+            Op::Send { sock, parts } => self.send(token, sock, parts),
+            Op::CloseSock { sock } => self.close_sock(token, sock),
+        }
+    }
+
+    /// Takes completions and whatever became possible by now.
+    pub(crate) fn reap(&mut self, now: Mono) {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        self.ring.reap(&mut reaped);
+        for entry in reaped.drain(..) {
+            self.completed(&entry, now);
+        }
+        self.reaped = reaped;
+        self.recv_pool.refill();
+        for slot in std::mem::take(&mut self.recv_again) {
+            self.rearm_recv(slot);
+        }
+        if self.accept_again.iter().any(|(_, at)| *at <= now) {
+            self.rearm_accepts(now);
+        }
+        self.adopt_locks();
+    }
+
+    pub(crate) fn take_ready(&mut self) -> impl Iterator<Item = (Token, Done)> + '_ {
+        self.ready.drain(..)
+    }
+
+    /// Whether something waits that no completion will announce.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.recv_again.is_empty() || self.has_locks_to_adopt()
+    }
+
+    /// The next instant at which [`reap`](Self::reap) has something to do by itself.
+    pub(crate) fn wake_at(&self) -> Option<Mono> {
+        self.accept_again.iter().map(|(_, at)| *at).min()
+    }
+
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.ring.enter(wait)
+    }
+
+    fn done(&mut self, token: Token, done: Done) {
+        self.ready.push_back((token, done));
+    }
+
+    /// Puts `work` into a slot and its entry into the ring.
+    ///
+    /// # Safety
+    /// Everything that the entry points to is owned by `work` at a stable address, or is registered
+    /// with the ring.
+    unsafe fn submit(&mut self, flight: InFlight, entry: squeue::Entry) -> u32 {
+        let slot = self.slots.put(flight);
+        // SAFETY: the slot keeps `work` until its last completion.
+        unsafe { self.resubmit(slot, entry) };
+        slot
+    }
+
+    /// # Safety
+    /// As for [`submit`](Self::submit), for the work that the slot holds.
+    unsafe fn resubmit(&mut self, slot: u32, entry: squeue::Entry) {
+        let entry = entry.user_data(self.slots.user_data(slot));
+        // SAFETY: the caller's promise.
+        unsafe { self.ring.push(entry) };
+    }
+
+    /// Asks the kernel to end the operation in `slot`; it completes as cancelled or otherwise.
+    fn cancel(&mut self, slot: u32) {
+        let entry = opcode::AsyncCancel::new(self.slots.user_data(slot)).build();
+        let flight = InFlight::own(Work::Cancel);
+        // SAFETY: the entry points to no memory.
+        unsafe { self.submit(flight, entry) };
+    }
+
+    fn arm_wake(&mut self, place: u32) {
+        let mut count = Box::new(0_u64);
+        let to = std::ptr::from_mut(&mut *count).cast();
+        let entry = opcode::Read::new(types::Fixed(place), to, 8).build();
+        // SAFETY: the entry points into the box that the slot owns.
+        unsafe { self.submit(InFlight::own(Work::Wake(place, count)), entry) };
+    }
+
+    fn completed(&mut self, entry: &cqueue::Entry, now: Mono) {
+        let Some(slot) = self.slots.find(entry.user_data()) else {
+            // Every slot lives until its last completion, so this is a completion of nothing.
+            debug_assert!(false, "a completion without an operation");
+            return;
+        };
+        let result = entry.result();
+        match self.slots.target(slot) {
+            Target::Sock(sock) => {
+                self.sock_completed(slot, sock, result, entry.flags(), now);
+                self.close_if_quiet(sock);
+            }
+            Target::File(file) => self.file_completed(slot, file, result),
+            Target::None => {
+                let flight = self.slots.take(slot);
+                match flight.work {
+                    Work::Cancel => {}
+                    Work::Wake(place, _) => {
+                        if !self.ending {
+                            self.arm_wake(place);
+                        }
+                    }
+                    work => self.path_completed(flight.token, work, result),
+                }
+            }
+        }
+    }
+
+    /// Cancels everything and waits for the last completion, so that the kernel uses no memory of
+    /// this shard any more.
+    fn end_everything(&mut self) {
+        const ROUND_NS: u64 = 50_000_000;
+        self.ending = true;
+        while !self.slots.is_empty() {
+            let all = CancelBuilder::any().all();
+            let entry = opcode::AsyncCancel2::new(all).build();
+            // SAFETY: the entry points to no memory.
+            unsafe { self.submit(InFlight::own(Work::Cancel), entry) };
+            if self.ring.enter(Wait::AtMost(ROUND_NS)).is_err() {
+                // The kernel may still use the memory of what is in flight: never free it.
+                std::mem::forget(std::mem::take(&mut self.slots));
+                return;
+            }
+            self.reap(Mono(u64::MAX));
+            self.ready.clear();
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.end_everything();
+        self.leave_locks();
+    }
+}
+
+/// Registers a file table of `wanted` places, or of as many as the limits allow.
+fn register_table(ring: &Ring, wanted: u32) -> io::Result<u32> {
+    let mut places = wanted.max(64);
+    loop {
+        match ring.submitter().register_files_sparse(places) {
+            Ok(()) => return Ok(places),
+            Err(_) if places > 64 => places = (places / 2).max(64),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The ring itself: its set-up, feature by feature as the kernel accepts them, and the one place
+//! where the kernel is entered.
+
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+
+const SQ_ENTRIES: u32 = 512;
+const CQ_ENTRIES: u32 = 8192;
+
+// From the kernel's io_uring.h; the crate has no public names for these.
+const ENTER_GETEVENTS: u32 = 1 << 0;
+const ENTER_EXT_ARG: u32 = 1 << 3;
+const ENTER_REGISTERED_RING: u32 = 1 << 4;
+const ENTER_NO_IOWAIT: u32 = 1 << 7;
+const REGISTER_RING_FDS: libc::c_ulong = 20;
+
+#[repr(C)]
+struct RingFdUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+#[repr(C)]
+struct GetEventsArg {
+    sigmask: u64,
+    sigmask_bytes: u32,
+    min_wait_usec: u32,
+    timeout: u64,
+}
+
+#[repr(C)]
+struct Timeout {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// How long an entry into the kernel may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    /// Until a completion, at most this many nanoseconds.
+    AtMost(u64),
+    /// Until a completion.
+    ForCompletion,
+}
+
+pub(crate) struct Ring {
+    uring: IoUring,
+    /// Entries that found the submission queue full.
+    backlog: VecDeque<squeue::Entry>,
+    enter_fd: i32,
+    enter_flags: u32,
+    /// Whether the kernel tells in shared memory that deferred work waits.
+    taskrun_flag: bool,
+    pub(crate) has_ftruncate: bool,
+}
+
+impl Ring {
+    /// A ring of the calling thread, which is the only one that may use it.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (uring, taskrun_flag) = build()?;
+        let mut probe = Probe::new();
+        uring.submitter().register_probe(&mut probe)?;
+        let mut ring = Self {
+            backlog: VecDeque::new(),
+            enter_fd: uring.as_raw_fd(),
+            enter_flags: ENTER_GETEVENTS | ENTER_EXT_ARG,
+            taskrun_flag,
+            has_ftruncate: probe.is_supported(opcode::Ftruncate::CODE),
+            uring,
+        };
+        if ring.uring.params().is_feature_no_iowait() {
+            ring.enter_flags |= ENTER_NO_IOWAIT;
+        }
+        ring.register_own_fd();
+        Ok(ring)
+    }
+
+    /// Saves the kernel a descriptor look-up at each entry; nothing is lost where it is refused.
+    fn register_own_fd(&mut self) {
+        let mut update = RingFdUpdate {
+            offset: u32::MAX,
+            reserved: 0,
+            data: self.enter_fd as u64,
+        };
+        // SAFETY: the pointer is to one local update, as the count says.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                self.enter_fd,
+                REGISTER_RING_FDS,
+                &raw mut update,
+                1,
+            )
+        };
+        if done == 1 {
+            self.enter_fd = update.offset as i32;
+            self.enter_flags |= ENTER_REGISTERED_RING;
+        }
+    }
+
+    pub(crate) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.uring.submitter()
+    }
+
+    /// Queues `entry` for the next entry into the kernel.
+    ///
+    /// # Safety
+    /// Everything that `entry` points to stays valid until its last completion.
+    pub(crate) unsafe fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: the caller's promise.
+        if !self.backlog.is_empty() || unsafe { self.uring.submission().push(&entry) }.is_err() {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    /// Enters the kernel once: hands over what is queued, and takes completions. Without anything
+    /// to do it does not enter. More entries follow only when the submission queue was too small.
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        loop {
+            let last = self.backlog.is_empty();
+            let submission = self.uring.submission();
+            let queued = submission.len() as u32;
+            let due = submission.taskrun() || submission.cq_overflow() || !self.taskrun_flag;
+            drop(submission);
+            let wait = if last { wait } else { Wait::No };
+            if queued > 0 || due || wait != Wait::No {
+                self.enter_kernel(queued, wait)?;
+            }
+            if last {
+                return Ok(());
+            }
+            let mut submission = self.uring.submission();
+            let mut moved = false;
+            while let Some(entry) = self.backlog.front() {
+                // SAFETY: promised by the caller of `push` until the last completion.
+                if unsafe { submission.push(entry) }.is_err() {
+                    break;
+                }
+                self.backlog.pop_front();
+                moved = true;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    fn enter_kernel(&self, queued: u32, wait: Wait) -> io::Result<()> {
+        let timeout = match wait {
+            Wait::AtMost(ns) => Some(Timeout {
+                seconds: (ns / 1_000_000_000) as i64,
+                nanoseconds: (ns % 1_000_000_000) as i64,
+            }),
+            Wait::No | Wait::ForCompletion => None,
+        };
+        let arg = GetEventsArg {
+            sigmask: 0,
+            sigmask_bytes: 8,
+            min_wait_usec: 0,
+            timeout: timeout.as_ref().map_or(0, |t| std::ptr::from_ref(t) as u64),
+        };
+        let want = u32::from(wait != Wait::No);
+        // SAFETY: `arg` and the timeout it points to outlive the call; entries were promised to be
+        // valid by the callers of `push`.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.enter_fd,
+                queued,
+                want,
+                self.enter_flags,
+                &raw const arg,
+                size_of::<GetEventsArg>(),
+            )
+        };
+        if done >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // Time is up, a signal came, or the completion queue wants to be emptied first: the
+            // loop goes on and comes back.
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// Moves completions to `into`.
+    pub(crate) fn reap(&mut self, into: &mut Vec<cqueue::Entry>) {
+        into.extend(self.uring.completion());
+    }
+}
+
+/// The best ring that this kernel accepts; whether it announces deferred work.
+fn build() -> io::Result<(IoUring, bool)> {
+    let mut last = io::Error::from_raw_os_error(libc::EINVAL);
+    // NO_SQARRAY is of Linux 6.6; everything else is there in 6.1. The steps after the second are
+    // for kernels that lack a backport or forbid a flag.
+    for (no_sqarray, defer, coop) in [
+        (true, true, true),
+        (false, true, true),
+        (false, true, false),
+        (false, false, true),
+        (false, false, false),
+    ] {
+        let mut builder = IoUring::builder();
+        builder
+            .setup_cqsize(CQ_ENTRIES)
+            .setup_clamp()
+            .setup_submit_all();
+        builder.setup_single_issuer();
+        if no_sqarray {
+            builder.setup_no_sqarray();
+        }
+        if defer {
+            builder.setup_defer_taskrun();
+        }
+        if coop {
+            builder.setup_coop_taskrun();
+        }
+        if defer || coop {
+            builder.setup_taskrun_flag();
+        }
+        match builder.build(SQ_ENTRIES) {
+            Ok(uring) => return Ok((uring, defer || coop)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}

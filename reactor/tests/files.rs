@@ -1,0 +1,200 @@
+//! Real files through a real ring.
+
+mod support;
+
+use bytes::Bytes;
+use reactor::buf::{Arena, BLOCK};
+use reactor::op::{Done, ErrorKind, FileId, Op, OpenMode};
+use std::path::{Path, PathBuf};
+use support::{Dir, one_by_one};
+
+fn blocks(arena: &Arena, count: usize, seed: u8) -> Bytes {
+    let mut buf = arena.alloc(count * BLOCK).expect("room in the arena");
+    for block in 0..count {
+        buf.append(&[seed.wrapping_add(block as u8); BLOCK]);
+    }
+    buf.freeze()
+}
+
+fn file_of(done: &Done) -> FileId {
+    match done {
+        Done::Opened { file, .. } => *file,
+        other => panic!("not opened: {other:?}"),
+    }
+}
+
+/// Writes three blocks in two parts, syncs, and reads them back, past the end too.
+fn write_and_read(path: PathBuf, direct: bool, expect_direct: Option<bool>) {
+    let results = one_by_one(move |done, arena| {
+        let file = done.first().map(file_of);
+        Some(match (done.len(), file) {
+            (0, _) => Op::Open {
+                path: path.clone(),
+                mode: OpenMode::CreateNew,
+                direct,
+            },
+            (1, Some(file)) => Op::Allocate {
+                file,
+                pos: 0,
+                len: 8 * BLOCK as u64,
+            },
+            (2, Some(file)) => {
+                let parts = vec![blocks(arena, 2, 1), blocks(arena, 1, 3)];
+                Op::Write {
+                    file,
+                    pos: BLOCK as u64,
+                    parts,
+                }
+            }
+            (3, Some(file)) => Op::Sync { file },
+            (4, Some(file)) => Op::Read {
+                file,
+                pos: 0,
+                len: 4 * BLOCK as u32,
+            },
+            (5, Some(file)) => Op::Truncate {
+                file,
+                len: 3 * BLOCK as u64,
+            },
+            (6, Some(file)) => Op::Read {
+                file,
+                pos: 2 * BLOCK as u64,
+                len: 64 * BLOCK as u32,
+            },
+            (7, Some(file)) => Op::Read {
+                file,
+                pos: 4 * BLOCK as u64,
+                len: BLOCK as u32,
+            },
+            (8, Some(file)) => Op::Close { file },
+            (9, Some(file)) => Op::Sync { file },
+            (10, _) => Op::Open {
+                path: path.clone(),
+                mode: OpenMode::CreateNew,
+                direct,
+            },
+            (11, _) => Op::Open {
+                path: path.clone(),
+                mode: OpenMode::Read,
+                direct,
+            },
+            _ => return None,
+        })
+    });
+    let Done::Opened { len: 0, direct, .. } = results[0] else {
+        panic!("{:?}", results[0]);
+    };
+    assert!(
+        expect_direct.is_none_or(|expected| direct == expected),
+        "direct: {direct}"
+    );
+    for index in [1, 2, 3, 5, 8] {
+        assert!(
+            matches!(results[index], Done::Ok),
+            "{index}: {:?}",
+            results[index]
+        );
+    }
+    let Done::Read(all) = &results[4] else {
+        panic!("{:?}", results[4])
+    };
+    assert_eq!(all.len(), 4 * BLOCK);
+    for (block, value) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
+        assert!(
+            all[block * BLOCK..][..BLOCK]
+                .iter()
+                .all(|&byte| byte == value)
+        );
+    }
+    let Done::Read(end) = &results[6] else {
+        panic!("{:?}", results[6])
+    };
+    assert_eq!(end.len(), BLOCK, "short only at the end of the file");
+    assert!(matches!(&results[7], Done::Read(none) if none.is_empty()));
+    assert!(
+        matches!(results[9], Done::Failed(_)),
+        "a closed file takes nothing"
+    );
+    assert!(matches!(&results[10], Done::Failed(e) if e.kind == ErrorKind::AlreadyExists));
+    assert!(matches!(results[11], Done::Opened { len, .. } if len == 3 * BLOCK as u64));
+}
+
+#[test]
+fn a_direct_file_keeps_what_is_written() {
+    let dir = Dir::new("direct");
+    write_and_read(dir.join("file"), true, None);
+}
+
+#[test]
+fn a_buffered_file_keeps_what_is_written() {
+    let dir = Dir::new("buffered");
+    write_and_read(dir.join("file"), false, Some(false));
+}
+
+#[test]
+fn a_file_system_in_memory_is_never_called_direct() {
+    let dir = Dir::at(Path::new("/dev/shm"), "tmpfs");
+    write_and_read(dir.join("file"), true, Some(false));
+}
+
+#[test]
+fn names_are_made_moved_listed_and_removed() {
+    let dir = Dir::new("names");
+    let sub = dir.join("sub");
+    let (one, two) = (sub.join("one"), sub.join("two"));
+    let results = one_by_one(move |done, _| {
+        Some(match done.len() {
+            0 | 1 => Op::CreateDir { path: sub.clone() },
+            2 => Op::Open {
+                path: one.clone(),
+                mode: OpenMode::Create,
+                direct: false,
+            },
+            3 => Op::Write {
+                file: file_of(&done[2]),
+                pos: 0,
+                parts: vec![Bytes::from_static(b"unaligned")],
+            },
+            4 => Op::Read {
+                file: file_of(&done[2]),
+                pos: 2,
+                len: 100,
+            },
+            5 => Op::Rename {
+                from: one.clone(),
+                to: two.clone(),
+            },
+            6 => Op::SyncDir { path: sub.clone() },
+            7 => Op::ListDir { path: sub.clone() },
+            8 => Op::CreateDir { path: two.clone() },
+            9 => Op::RemoveDir { path: sub.clone() },
+            10 => Op::Unlink { path: two.clone() },
+            11 => Op::RemoveDir { path: sub.clone() },
+            12 => Op::Open {
+                path: two.clone(),
+                mode: OpenMode::Read,
+                direct: false,
+            },
+            _ => return None,
+        })
+    });
+    for index in [0, 1, 3, 5, 6, 10, 11] {
+        assert!(
+            matches!(results[index], Done::Ok),
+            "{index}: {:?}",
+            results[index]
+        );
+    }
+    assert!(matches!(&results[4], Done::Read(bytes) if &bytes[..] == b"aligned"));
+    let Done::Listed(entries) = &results[7] else {
+        panic!("{:?}", results[7])
+    };
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].name.as_str(), entries[0].len), ("two", 9));
+    assert!(matches!(&results[8], Done::Failed(e) if e.kind == ErrorKind::AlreadyExists));
+    assert!(
+        matches!(results[9], Done::Failed(_)),
+        "a directory with a file in it stays"
+    );
+    assert!(matches!(&results[12], Done::Failed(e) if e.kind == ErrorKind::NotFound));
+}
