@@ -57,10 +57,20 @@ impl RequestHeader {
     }
 }
 
-/// Writes what stands before the reply to a request of this API and version. The header of an
-/// ApiVersions reply is never flexible: its reader does not know yet what the broker speaks.
+/// Writes what stands before the reply to a request of this API and version.
 pub fn encode_response_header(w: &mut Writer, key: ApiKey, version: i16, correlation_id: i32) {
     w.put(&correlation_id.to_be_bytes());
-    w.set_flexible(key != ApiKey::ApiVersions && version >= key.info().flexible_from);
+    w.set_flexible(has_tags(key, version));
     w.no_tags();
+}
+
+/// How long [`encode_response_header`] gets, in bytes.
+pub(crate) fn response_header_bytes(key: ApiKey, version: i16) -> usize {
+    size_of::<i32>() + usize::from(has_tags(key, version))
+}
+
+/// The header of an ApiVersions reply is never flexible: its reader does not know yet what the
+/// broker speaks.
+fn has_tags(key: ApiKey, version: i16) -> bool {
+    key != ApiKey::ApiVersions && version >= key.info().flexible_from
 }

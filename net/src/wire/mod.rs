@@ -20,9 +20,10 @@ mod uuid;
 mod writer;
 
 pub use error::DecodeError;
+pub(crate) use header::response_header_bytes;
 pub use header::{RequestHeader, encode_response_header};
 pub use messages::*;
-pub use reader::{DECODE_RATIO_MAX, DECODE_SLACK_MAX, Reader};
+pub use reader::{DECODE_BYTES_MAX, DECODE_RATIO_MAX, DECODE_SLACK_MAX, Reader};
 pub use records::Records;
 pub use text::Str;
 pub use uuid::Uuid;

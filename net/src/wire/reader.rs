@@ -9,6 +9,9 @@ use bytes::Bytes;
 /// array of empty compact strings: one byte each on the wire, one [`Str`](super::Str) in memory.
 pub const DECODE_RATIO_MAX: usize = 40;
 
+/// No decoded message takes more memory than this, however long its frame, in bytes.
+pub const DECODE_BYTES_MAX: usize = 256 << 20;
+
 /// Memory a message may take however short its frame, in bytes.
 pub const DECODE_SLACK_MAX: usize = 1024;
 
