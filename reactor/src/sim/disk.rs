@@ -1,5 +1,5 @@
-//! The file systems of a simulated machine: devices with volatile caches, files, directories, locks,
-//! and injected faults. Time does not pass here; [`super::files`] says when an operation happens.
+//! The file systems of a simulated machine: devices with volatile caches, files, directories and
+//! injected faults. Time does not pass here; [`super::files`] says when an operation happens.
 
 use super::block::{BLOCK, Content, Mood};
 use super::names::{Entry, Ino, Name, Names};
@@ -106,7 +106,7 @@ impl Default for Disk {
 }
 
 impl Disk {
-    /// Sets up a directory of its own device, durably. `capacity` in bytes; `None` is without bound.
+    /// Sets up a directory of its own device, durably. `capacity` in bytes; `None` is no bound.
     ///
     /// # Panics
     /// If the path exists already.

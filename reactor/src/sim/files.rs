@@ -6,7 +6,7 @@ use super::disk::{Disk, FaultOn, Outcome, failure};
 use super::names::Ino;
 use super::rng::Rng;
 use crate::buf::{Arena, BLOCK};
-use crate::op::{Done, ErrorKind, FileId, Op, ShardId, Token};
+use crate::op::{Done, ErrorKind, FileId, Op, OpenMode, ShardId, Token};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -187,10 +187,13 @@ impl Files {
             Op::SyncDir { path } => disk.sync_dir(path, flight.start)?,
             Op::ListDir { path } => return Ok(Done::Listed(disk.list(path)?)),
             Op::Lock { path } => {
-                if self.locks.contains_key(path) {
-                    return Err(failure(ErrorKind::Locked));
+                // Shards of one process share its locks.
+                match self.locks.get(path) {
+                    Some(holder) if *holder == flight.life => return Ok(Done::Ok),
+                    Some(_) => return Err(failure(ErrorKind::Locked)),
+                    None => {}
                 }
-                let (ino, _) = disk.open(path, crate::op::OpenMode::Create)?;
+                let (ino, _) = disk.open(path, OpenMode::Create)?;
                 disk.close(ino);
                 self.locks.insert(path.clone(), flight.life);
             }
