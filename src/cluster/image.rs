@@ -192,7 +192,7 @@ impl Image {
     }
 
     /// Sets or removes a setting of this node, or of all brokers. Internal to replay.
-    pub(super) fn put_broker_config(&mut self, all: bool, name: &str, value: Option<&str>) {
+    pub(crate) fn put_broker_config(&mut self, all: bool, name: &str, value: Option<&str>) {
         let configs = if all {
             &mut self.broker_default
         } else {

@@ -1,0 +1,51 @@
+//! Settings that Apache Kafka does not have.
+
+use crate::config::setting::{Check, Kind, Scope, Setting, setting};
+use Check::{AtLeast, Between, OneOf};
+use Kind::{Int, Long, String};
+use Scope::{ClusterWide, ReadOnly};
+
+const DURABILITIES: &[&str] = &["disk", "memory"];
+
+pub(super) const TOPIC: &[Setting] = &[setting(
+    "durability",
+    String,
+    "disk",
+    OneOf(DURABILITIES),
+    ClusterWide,
+)
+.does(
+    "What an acknowledgement means: \"disk\", the records are on stable storage; \"memory\", they \
+     are in the broker's memory and are written behind it.",
+)];
+
+pub(super) const BROKER: &[Setting] = &[
+    setting(
+        "log.durability",
+        String,
+        "disk",
+        OneOf(DURABILITIES),
+        ClusterWide,
+    )
+    .does("Default of the topic setting durability."),
+    setting("shards", Int, "0", Between(0, 1024), ReadOnly)
+        .does("Threads that serve clients and own partitions; 0 means one for each allowed core."),
+    setting(
+        "arena.bytes",
+        Long,
+        "268435456",
+        AtLeast(16_777_216),
+        ReadOnly,
+    )
+    .does("Memory of each shard for the tails of its partitions and for reads, in bytes."),
+    setting(
+        "journal.bytes",
+        Long,
+        "67108864",
+        AtLeast(1_048_576),
+        ReadOnly,
+    )
+    .does("Size of one journal file of a shard, in bytes: rounded up to whole blocks."),
+    setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly)
+        .does("Bytes of retired segment files that a shard keeps in a directory for reuse."),
+];
