@@ -223,7 +223,7 @@ impl Map {
 impl Drop for Map {
     fn drop(&mut self) {
         let len = self.len();
-        // SAFETY: mapped in `map_best`; every block holds a reference to the arena, so none is left.
+        // SAFETY: mapped in `map_best`; every block holds a reference to the arena: none is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), len) };
     }
 }

@@ -143,8 +143,8 @@ impl Drop for Block {
     }
 }
 
-/// An append-only buffer with one writer. What lies below [`len`](Self::len) never changes again and
-/// may be shared; what lies above is reached only through this value.
+/// An append-only buffer with one writer. What lies below [`len`](Self::len) never changes again
+/// and may be shared; what lies above is reached only through this value.
 #[derive(Debug)]
 pub struct Buf {
     block: Arc<Block>,

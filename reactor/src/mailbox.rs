@@ -78,6 +78,11 @@ impl<M> Lane<M> {
         Some(mail)
     }
 
+    fn is_full(&self) -> bool {
+        let written = self.written.0.load(Ordering::Relaxed);
+        written.wrapping_sub(self.read.0.load(Ordering::SeqCst)) == self.cells.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.written.0.load(Ordering::SeqCst) == self.read.0.load(Ordering::Relaxed)
     }
@@ -229,6 +234,11 @@ impl<M: Send> Post<M> {
         &self.inbox().waker
     }
 
+    /// Mails that other shards' mailboxes have not taken yet.
+    pub(crate) fn waiting_for_shards(&self) -> usize {
+        self.waiting_count - self.waiting.last().map_or(0, VecDeque::len)
+    }
+
     /// Mails that bounded mailboxes have not taken yet.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting_count
@@ -320,6 +330,22 @@ impl<M: Send> Post<M> {
         for id in self.touched.drain(..) {
             self.mesh.inboxes[usize::from(id)].waker.wake();
         }
+    }
+
+    /// Whether mail that waits would fit now. Asked between announcing sleep and sleeping: room
+    /// made before the announcement rang no bell.
+    pub(crate) fn can_flush(&self) -> bool {
+        self.waiting_count > 0
+            && self
+                .mesh
+                .inboxes
+                .iter()
+                .zip(&self.waiting)
+                .any(|(inbox, queue)| {
+                    !queue.is_empty()
+                        && (inbox.ended.load(Ordering::SeqCst)
+                            || !inbox.lanes[usize::from(self.me)].is_full())
+                })
     }
 
     pub(crate) fn has_mail(&self) -> bool {

@@ -75,8 +75,8 @@ pub enum OpenMode {
 /// multiples of [`BLOCK`](crate::buf::BLOCK).
 #[derive(Debug)]
 pub enum Op {
-    /// -> [`Done::Opened`]. With `direct`, a file system without O_DIRECT yields a buffered file and
-    /// `direct: false`; the same operations work on it.
+    /// -> [`Done::Opened`]. With `direct`, a file system without O_DIRECT yields a buffered file
+    /// and `direct: false`; the same operations work on it.
     Open {
         path: PathBuf,
         mode: OpenMode,
@@ -114,8 +114,9 @@ pub enum Op {
     SyncDir { path: PathBuf },
     /// -> [`Done::Listed`], in no particular order. May block the ring's thread; start-up only.
     ListDir { path: PathBuf },
-    /// Takes an exclusive lock, creating the file if absent -> [`Done::Ok`], or
-    /// [`ErrorKind::Locked`]. Held until the process has ended and its last write is over.
+    /// Takes an exclusive lock for the process, creating the file if absent -> [`Done::Ok`], also
+    /// when another shard of this process took it before, or [`ErrorKind::Locked`]. Held until
+    /// every shard has ended, or the process has and its last write is over.
     Lock { path: PathBuf },
     /// Binds and listens (SO_REUSEPORT, so that every shard may listen on one address)
     /// -> [`Done::Listening`].
@@ -125,8 +126,8 @@ pub enum Op {
     /// Receives until [`Op::Pause`], end of stream or error -> one [`Done::Received`] a piece, in
     /// order, then [`Done::Eof`], [`Done::Failed`], or after a pause [`Done::Paused`].
     Recv { sock: SockId },
-    /// Ends an [`Op::Recv`] early: back-pressure. Pieces already taken are still delivered, then the
-    /// receive ends with [`Done::Paused`] under *its* token. Has no completion of its own.
+    /// Ends an [`Op::Recv`] early: back-pressure. Pieces already taken are still delivered, then
+    /// the receive ends with [`Done::Paused`] under *its* token. Has no completion of its own.
     Pause { sock: SockId },
     /// Sends all parts in order -> [`Done::Ok`] when the kernel has taken every byte. One send in
     /// flight per socket.

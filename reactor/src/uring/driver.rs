@@ -79,7 +79,7 @@ impl<M: Machine> Driver<M> {
         self.post.ring_bells();
         let waker = self.post.waker();
         waker.announce_sleep();
-        let wait = if self.io.has_ready() || self.post.has_mail() {
+        let wait = if self.io.has_ready() || self.post.has_mail() || self.post.can_flush() {
             Wait::No
         } else {
             self.longest_sleep(now)
@@ -110,7 +110,7 @@ impl<M: Machine> Driver<M> {
     fn deliver_last_mail(mut self) {
         self.post.flush();
         self.post.ring_bells();
-        while self.post.waiting() > 0 && !self.post.must_retry() {
+        while self.post.waiting_for_shards() > 0 {
             std::thread::sleep(std::time::Duration::from_millis(1));
             // Others may wait for room here in turn.
             self.post.receive(|_, _| ());

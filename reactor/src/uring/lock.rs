@@ -63,10 +63,7 @@ impl Shared {
         if let Some(at) = held.iter().position(|lock| lock.identity == identity) {
             return Ok(at + 1);
         }
-        // SAFETY: a plain call on our own descriptor.
-        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        file.try_lock().map_err(io::Error::from)?;
         held.push(Held {
             identity,
             file: Arc::new(file),
@@ -94,7 +91,7 @@ impl Io {
                 self.locks_pending.push((token, count));
                 (self.shared.wake_all)();
             }
-            Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let error = IoError {
                     kind: ErrorKind::Locked,
                     errno: libc::EWOULDBLOCK,

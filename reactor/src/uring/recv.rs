@@ -161,7 +161,7 @@ impl RecvPool {
     }
 
     fn publish(&self) {
-        // SAFETY: the tail lies in the ring's memory, is aligned, and is written by this thread only.
+        // SAFETY: the tail lies in the ring's memory, aligned, and only this thread writes it.
         unsafe {
             let tail = BufRingEntry::tail(self.ring.start.as_ptr().cast());
             (*tail.cast::<AtomicU16>()).store(self.tail, Ordering::Release);
