@@ -285,8 +285,8 @@ macro_rules! api_table {
             advertised_min: $advertised,
         },)*];
 
-        /// Decodes a message and encodes what came out: what the tests compare with other codecs.
-        /// The writer tells whether anything was lost on the way.
+        /// Decodes a message, and with a writer encodes what came out: what the tests compare
+        /// with other codecs. The writer tells whether anything was lost on the way.
         ///
         /// # Errors
         /// Any [`DecodeError`](codec::DecodeError).
@@ -295,17 +295,19 @@ macro_rules! api_table {
             version: i16,
             response: bool,
             r: &mut codec::Reader,
-        ) -> Result<codec::Writer, codec::DecodeError> {
-            let mut w = codec::Writer::new();
+            w: Option<&mut codec::Writer>,
+        ) -> Result<(), codec::DecodeError> {
             match (key, response) {
                 $((ApiKey::$name, false) => {
-                    $module::Request::decode(r, version)?.encode(&mut w, version);
+                    let message = $module::Request::decode(r, version)?;
+                    w.map(|w| message.encode(w, version));
                 }
                 (ApiKey::$name, true) => {
-                    $module::Response::decode(r, version)?.encode(&mut w, version);
+                    let message = $module::Response::decode(r, version)?;
+                    w.map(|w| message.encode(w, version));
                 })*
             }
-            Ok(w)
+            Ok(())
         }
     };
 }

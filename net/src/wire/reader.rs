@@ -5,9 +5,10 @@ use super::error::DecodeError;
 use bytes::Bytes;
 
 /// A decoded message takes at most this many bytes of memory for each byte of its frame (plus
-/// [`DECODE_SLACK_MAX`]); the frame itself is shared, not counted. The worst honest case is an
-/// array of empty compact strings: one byte each on the wire, one [`Str`](super::Str) in memory.
-pub const DECODE_RATIO_MAX: usize = 40;
+/// [`DECODE_SLACK_MAX`]); the frame itself is shared, not counted. The densest honest request is an
+/// array of empty compact strings, 32 bytes in memory for one on the wire; the densest response is
+/// ListGroups with three such strings and a default one an element: 42.7.
+pub const DECODE_RATIO_MAX: usize = 48;
 
 /// No decoded message takes more memory than this, however long its frame, in bytes.
 pub const DECODE_BYTES_MAX: usize = 256 << 20;
