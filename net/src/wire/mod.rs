@@ -5,6 +5,9 @@
 //! every version of [`api::TABLE`]. They are expanded at build time from the schema files of this
 //! crate. No message is recursive, so the depth of nesting is bounded by its schema.
 //!
+//! Bytes that follow a complete message are ignored, as Kafka's broker does; [`Reader::remaining`]
+//! tells of them.
+//!
 //! A value that a version cannot carry: Kafka drops a field marked ignorable and throws for any
 //! other. [`Writer`] drops both and remembers the name of the latter in [`Writer::lost`], because a
 //! reply to an old client must never bring a shard down; tests and debug builds look at it.
