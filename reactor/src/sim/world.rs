@@ -341,6 +341,10 @@ impl<M: Machine> World<M> {
     }
 
     fn step_shard(&mut self, id: ShardId) {
+        if self.shards.is_empty() {
+            // Planned before the process was killed.
+            return;
+        }
         let now = self.now();
         let waiting: usize = self
             .channels
