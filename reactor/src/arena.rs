@@ -152,6 +152,10 @@ impl Map {
         self.regions.len() * REGION
     }
 
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
     pub(crate) fn backing(&self) -> Backing {
         self.backing
     }

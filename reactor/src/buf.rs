@@ -93,6 +93,11 @@ impl Arena {
         self.0.bytes_max
     }
 
+    /// Where the arena is mapped, and its length in bytes.
+    pub(crate) fn mapping(&self) -> Option<(NonNull<u8>, usize)> {
+        self.0.map.as_ref().map(|map| (map.start(), map.len()))
+    }
+
     /// What kind of memory this arena stands on.
     #[must_use]
     pub fn backing(&self) -> Backing {

@@ -117,6 +117,33 @@ pub fn raise_open_files() -> u64 {
     limit.rlim_cur
 }
 
+/// Whether `bytes` may be locked in memory; otherwise one line for people.
+///
+/// # Errors
+/// The line: what is not done, why, what it costs and the cure.
+pub fn check_locked_memory(bytes: u64) -> Result<(), String> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let limit = get_limit(libc::RLIMIT_MEMLOCK).rlim_cur;
+    if has_ipc_lock(&status) || limit >= bytes {
+        return Ok(());
+    }
+    Err(format!(
+        "buffers are not registered with the kernel: that takes {} MiB of locked memory and the \
+         limit is {} KiB; everything works, at somewhat more processor time (cure: ulimit -l \
+         unlimited, or LimitMEMLOCK=infinity in the systemd unit)",
+        bytes >> 20,
+        limit >> 10
+    ))
+}
+
+/// Whether the effective capabilities hold CAP_IPC_LOCK: no limit on locked memory then.
+fn has_ipc_lock(status: &str) -> bool {
+    const CAP_IPC_LOCK: u32 = 14;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    set.is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+}
+
 fn get_limit(what: libc::__rlimit_resource_t) -> libc::rlimit {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -149,6 +176,15 @@ mod tests {
         assert_eq!(lines[3], lines[4]);
         assert!(lines[5].contains("Cannot allocate memory"));
         assert!(lines.iter().all(|line| !line.contains('\n')));
+    }
+
+    #[test]
+    fn a_capability_lifts_the_limit_on_locked_memory() {
+        assert!(has_ipc_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(has_ipc_lock("CapEff:\t0000000000004000\n"));
+        assert!(!has_ipc_lock("CapEff:\t0000000000003fff\n"));
+        assert!(!has_ipc_lock("CapPrm:\t000001ffffffffff\n"));
+        assert!(check_locked_memory(0).is_ok());
     }
 
     #[test]

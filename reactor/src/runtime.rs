@@ -150,7 +150,10 @@ where
     })?;
     let bells = Arc::clone(&mesh);
     let shared = Arc::new(Shared::new(shards, Box::new(move || bells.wake_all())));
+    let arenas = (config.arena_bytes_max as u64).saturating_mul(u64::from(shards));
+    let lockable = probe::check_locked_memory(arenas);
     let sizes = Sizes {
+        register_arena: lockable.is_ok(),
         open_max: config
             .open_max
             .min(u32::try_from(open_files).unwrap_or(u32::MAX)),
@@ -184,7 +187,8 @@ where
         })?);
     }
     drop(report);
-    let warnings = collect(&reports)?;
+    let mut warnings = collect(&reports)?;
+    warnings.extend(lockable.err());
     for gate in gates {
         // A shard that is gone has reported why.
         let _ = gate.send(());

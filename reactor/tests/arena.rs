@@ -41,7 +41,7 @@ fn blocks_never_overlap_whichever_thread_frees_them() {
             scope.spawn(move || {
                 let mut random = Random(seed * 0x9e37_79b9);
                 let mut mine: Vec<(u8, Bytes)> = Vec::new();
-                for _ in 0..3000 {
+                for _ in 0..1000 {
                     if let Some(block) = filled(&arena, &mut random) {
                         mine.push(block);
                     }

@@ -1,7 +1,9 @@
 //! Files: open, read, write, sync, allocate, truncate, close.
 
 use super::Io;
+use super::fixed::FixedBuffers;
 use super::gather::Gather;
+use super::ring::Ring;
 use super::slots::{InFlight, Target, Work};
 use super::table::{OpenFile, failed, failed_io};
 use crate::buf::{BLOCK, Buf};
@@ -177,7 +179,7 @@ impl Io {
             return self.done(token, failed(libc::ENOMEM));
         };
         let mut work = ReadWork { buf, want, pos };
-        let entry = read_entry(file.0, &mut work);
+        let entry = read_entry(file.0, &mut work, &mut self.fixed, &self.ring);
         // SAFETY: the entry points into the block of the buffer that the work owns.
         unsafe { self.submit_on_file(token, file, Work::Read(work), entry) };
     }
@@ -190,7 +192,7 @@ impl Io {
         if gather.is_empty() {
             return self.done(token, Done::Ok);
         }
-        let entry = write_entry(file.0, &mut gather, pos);
+        let entry = write_entry(file.0, &mut gather, pos, &mut self.fixed, &self.ring);
         let work = Work::Write { gather, pos };
         // SAFETY: the parts and their vector are owned by the boxed gather.
         unsafe { self.submit_on_file(token, file, work, entry) };
@@ -272,13 +274,14 @@ impl Io {
             .is_some_and(|open| open.direct);
         let again = matches!(-result, libc::EINTR | libc::EAGAIN) && !self.ending;
         let next = match &mut self.slots.get(slot).work {
-            Work::Read(work) => continue_read(place, work, result, again, direct),
+            Work::Read(work) => (again || continue_read(work, result, direct))
+                .then(|| read_entry(place, work, &mut self.fixed, &self.ring)),
             Work::Write { gather, pos } => {
                 let gone = usize::try_from(result).unwrap_or(0);
                 gather.advance(gone);
                 *pos += gone as u64;
                 let more = again || (gone > 0 && !gather.is_empty());
-                more.then(|| write_entry(place, gather, *pos))
+                more.then(|| write_entry(place, gather, *pos, &mut self.fixed, &self.ring))
             }
             Work::OnFile(entry) => again.then(|| (**entry).clone()),
             _ => None,
@@ -310,43 +313,51 @@ impl Io {
     }
 }
 
-fn read_entry(place: u32, work: &mut ReadWork) -> squeue::Entry {
+fn read_entry(
+    place: u32,
+    work: &mut ReadWork,
+    fixed: &mut FixedBuffers,
+    ring: &Ring,
+) -> squeue::Entry {
     let at = work.pos + work.buf.len() as u64;
     let left = work.want - work.buf.len();
     let to = work.buf.spare().as_mut_ptr();
-    opcode::Read::new(types::Fixed(place), to, left as u32)
-        .offset(at)
-        .build()
-}
-
-fn write_entry(place: u32, gather: &mut Gather, pos: u64) -> squeue::Entry {
-    if let Some((start, len)) = gather.single() {
-        return opcode::Write::new(types::Fixed(place), start, len)
-            .offset(pos)
-            .build();
+    let file = types::Fixed(place);
+    match fixed.index(ring, to, left) {
+        Some(index) => opcode::ReadFixed::new(file, to, left as u32, index)
+            .offset(at)
+            .build(),
+        None => opcode::Read::new(file, to, left as u32).offset(at).build(),
     }
-    let (vector, count) = gather.vector();
-    opcode::Writev::new(types::Fixed(place), vector, count)
-        .offset(pos)
-        .build()
 }
 
-/// Publishes what a read brought; the entry for the rest, if there may be more.
-fn continue_read(
+fn write_entry(
     place: u32,
-    work: &mut ReadWork,
-    result: i32,
-    again: bool,
-    direct: bool,
-) -> Option<squeue::Entry> {
-    if again {
-        return Some(read_entry(place, work));
+    gather: &mut Gather,
+    pos: u64,
+    fixed: &mut FixedBuffers,
+    ring: &Ring,
+) -> squeue::Entry {
+    let file = types::Fixed(place);
+    let Some((from, len)) = gather.single() else {
+        let (vector, count) = gather.vector();
+        return opcode::Writev::new(file, vector, count).offset(pos).build();
+    };
+    match fixed.index(ring, from, len as usize) {
+        Some(index) => opcode::WriteFixed::new(file, from, len, index)
+            .offset(pos)
+            .build(),
+        None => opcode::Write::new(file, from, len).offset(pos).build(),
     }
+}
+
+/// Publishes what a read brought; whether there may be more.
+fn continue_read(work: &mut ReadWork, result: i32, direct: bool) -> bool {
     let got = usize::try_from(result).unwrap_or(0);
     work.buf.publish(got);
     // A direct read that ends inside a block has met the end of the file.
     let at_end = got == 0 || work.buf.len() >= work.want || (direct && got % BLOCK != 0);
-    (!at_end).then(|| read_entry(place, work))
+    !at_end
 }
 
 /// Whether direct I/O in blocks of [`BLOCK`] works on `file`, opened with O_DIRECT. A tmpfs takes

@@ -1,7 +1,7 @@
 //! Locks and listen addresses: what the shards of one process share.
 
 use super::Io;
-use super::table::failed_io;
+use super::table::{failed, failed_io};
 use crate::op::{Done, ErrorKind, IoError, Token};
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A lock file held by this process, known by device and inode.
@@ -23,6 +23,8 @@ struct Held {
 pub(crate) struct Shared {
     held: Mutex<Vec<Held>>,
     held_count: AtomicUsize,
+    /// A ring had no place for a lock: no lock counts as taken any more.
+    refused: AtomicBool,
     /// How many of the locks each shard's ring has registered; `usize::MAX` when it has ended.
     adopted: Box<[AtomicUsize]>,
     listens: Mutex<Vec<SocketAddr>>,
@@ -34,6 +36,7 @@ impl Shared {
         Self {
             held: Mutex::new(Vec::new()),
             held_count: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
             adopted: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             listens: Mutex::new(Vec::new()),
             wake_all,
@@ -105,6 +108,9 @@ impl Io {
     /// Whether [`adopt_locks`](Self::adopt_locks) has something to do.
     pub(super) fn has_locks_to_adopt(&self) -> bool {
         let pending = self.locks_pending.iter().map(|(_, count)| *count).min();
+        if self.shared.refused.load(Ordering::SeqCst) {
+            return pending.is_some();
+        }
         self.shared.held_count.load(Ordering::SeqCst) > self.locks_adopted
             || pending.is_some_and(|count| self.shared.adopted_by_all() >= count)
     }
@@ -124,33 +130,34 @@ impl Io {
                 .collect()
         };
         for file in new {
-            let Some(place) = self.table.put_own() else {
-                break;
-            };
-            let fds = [file.as_raw_fd()];
-            if self
-                .ring
-                .submitter()
-                .register_files_update(place, &fds)
-                .is_err()
-            {
-                self.table.remove(place);
+            if self.adopt_lock(&file).is_err() {
+                shared.refused.store(true, Ordering::SeqCst);
                 break;
             }
             self.locks_adopted += 1;
         }
         shared.adopted[usize::from(self.shard.0)].store(self.locks_adopted, Ordering::SeqCst);
         (shared.wake_all)();
+        let refused = shared.refused.load(Ordering::SeqCst);
         let ready = shared.adopted_by_all();
-        let (done, pending) = self
-            .locks_pending
-            .drain(..)
-            .partition(|(_, count)| ready >= *count);
-        self.locks_pending = pending;
-        let done: Vec<(Token, usize)> = done;
-        for (token, _) in done {
-            self.done(token, Done::Ok);
+        for (token, count) in std::mem::take(&mut self.locks_pending) {
+            if ready >= count {
+                self.done(token, Done::Ok);
+            } else if refused {
+                self.done(token, failed(libc::EMFILE));
+            } else {
+                self.locks_pending.push((token, count));
+            }
         }
+    }
+
+    /// Puts a lock file into this ring's table.
+    fn adopt_lock(&mut self, file: &File) -> io::Result<()> {
+        let place = self.table.put_own();
+        let place = place.ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
+        let fds = [file.as_raw_fd()];
+        self.ring.submitter().register_files_update(place, &fds)?;
+        Ok(())
     }
 
     /// This ring ends: nobody waits for it.

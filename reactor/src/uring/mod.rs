@@ -6,6 +6,7 @@
 
 mod driver;
 mod files;
+mod fixed;
 mod gather;
 mod lock;
 mod paths;
@@ -20,6 +21,7 @@ pub(crate) use lock::Shared;
 
 use crate::buf::Arena;
 use crate::op::{Done, Mono, Op, ShardId, SockId, Token};
+use fixed::FixedBuffers;
 use io_uring::types::CancelBuilder;
 use io_uring::{cqueue, opcode, squeue, types};
 use recv::RecvPool;
@@ -40,6 +42,8 @@ pub(crate) struct Sizes {
     pub(crate) open_max: u32,
     pub(crate) recv_buffers: u16,
     pub(crate) recv_buffer_bytes: usize,
+    /// The limit on locked memory has room for the arenas.
+    pub(crate) register_arena: bool,
 }
 
 /// One shard's ring and everything in flight on it.
@@ -51,6 +55,7 @@ pub(crate) struct Io {
     recv_pool: RecvPool,
     table: Table,
     arena: Arena,
+    fixed: FixedBuffers,
     shard: ShardId,
     shared: Arc<Shared>,
     /// Locks of the process registered with this ring, and locks asked for here that other rings
@@ -90,10 +95,11 @@ impl Io {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
         ring.submitter().register_files_update(place, &[event])?;
         let mut io = Self {
-            ring,
             slots: Slots::default(),
             recv_pool,
             table,
+            fixed: FixedBuffers::new(&ring, &arena, sizes.register_arena),
+            ring,
             arena,
             shard,
             shared,
