@@ -268,7 +268,7 @@ fn write_parts(
     buffered: bool,
 ) -> Outcome<()> {
     let mut pos = pos;
-    for part in parts {
+    for part in parts.iter().filter(|part| !part.is_empty()) {
         disk.write(ino, pos, part, buffered)?;
         pos += part.len() as u64;
     }

@@ -1,8 +1,9 @@
 //! Each row sets up a disk, cuts the power, and says what may be found and is found with some seed.
 
 use crate::script::{Bench, write_op};
+use bytes::Bytes;
 use reactor::op::{Done, ErrorKind, Op, OpenMode};
-use reactor::sim::{Fault, FaultOn};
+use reactor::sim::{Fault, FaultOn, Rng};
 use std::collections::BTreeSet;
 
 const SEEDS: u64 = 150;
@@ -357,4 +358,45 @@ fn a_file_system_without_direct_io_says_so() {
         direct: true,
     };
     assert!(matches!(bench.op(open), Done::Opened { direct: false, .. }));
+}
+
+/// Without power cuts a file is an array of bytes, wherever and however it is written.
+#[test]
+fn a_file_is_what_was_written_to_it() {
+    for seed in 0..SEEDS {
+        let mut rng = Rng::new(seed);
+        let mut bench = Bench::new(seed);
+        let file = bench.open_as("/a/f", OpenMode::Create, false);
+        let mut expected: Vec<u8> = Vec::new();
+        for byte in 1..60 {
+            let pos = rng.below(20_000);
+            let len = rng.between(1, 10_000);
+            let end = (pos + len) as usize;
+            match rng.below(8) {
+                0 => {
+                    bench.ok(Op::Truncate { file, len });
+                    expected.resize(len as usize, 0);
+                }
+                1 => {
+                    bench.ok(Op::Allocate { file, pos, len });
+                    expected.resize(expected.len().max(end), 0);
+                }
+                2 => bench.sync(file),
+                _ => {
+                    let parts = vec![Bytes::from(vec![byte; len as usize])];
+                    bench.ok(Op::Write { file, pos, parts });
+                    expected.resize(expected.len().max(end), 0);
+                    expected[pos as usize..end].fill(byte);
+                }
+            }
+            let (pos, len) = (rng.below(25_000), rng.below(25_000) as u32);
+            let Done::Read(bytes) = bench.op(Op::Read { file, pos, len }) else {
+                panic!("a read");
+            };
+            let from = expected.len().min(pos as usize);
+            let upto = expected.len().min(pos as usize + len as usize);
+            assert!(bytes == expected[from..upto], "seed {seed}");
+        }
+        assert!(bench.world.disk().content("/a/f").as_ref() == Some(&expected));
+    }
 }
