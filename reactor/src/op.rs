@@ -116,10 +116,12 @@ pub enum Op {
     ListDir { path: PathBuf },
     /// Takes an exclusive lock for the process, creating the file if absent -> [`Done::Ok`], also
     /// when another shard of this process took it before, or [`ErrorKind::Locked`]. Held until
-    /// every shard has ended, or the process has and its last write is over.
+    /// every shard has ended, or the process has and its last write is over; so a lock that is
+    /// taken is tried again for two seconds.
     Lock { path: PathBuf },
     /// Binds and listens (SO_REUSEPORT, so that every shard may listen on one address)
-    /// -> [`Done::Listening`].
+    /// -> [`Done::Listening`], or [`ErrorKind::AddressInUse`] when another process has listened on
+    /// it for two seconds.
     Listen { addr: SocketAddr },
     /// Accepts until the listener is closed -> one [`Done::Accepted`] a connection.
     Accept { sock: SockId },

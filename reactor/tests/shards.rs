@@ -4,6 +4,8 @@ mod support;
 
 use reactor::op::{CONTROL, Done, ErrorKind, Op, Outbox, ShardId, Token};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use support::{Dir, Event, config, run_with};
 
 #[derive(Debug)]
@@ -157,7 +159,9 @@ fn a_lock_is_the_process_s_and_nobody_else_s() {
     let path = dir.join("lock");
     assert_eq!(lock_on_all(path.clone(), 3), ["Ok"; 3]);
     let other = File::open(&path).expect("created");
-    other.lock().expect("free again when the shards have ended");
+    other
+        .try_lock()
+        .expect("free at once when the shards have ended");
     // The lock of another open file is as good as another process's.
     let make = |path: std::path::PathBuf| {
         support::one_by_one(move |done, _| match done.len() {
@@ -169,6 +173,53 @@ fn a_lock_is_the_process_s_and_nobody_else_s() {
     assert!(matches!(&results[0], Done::Failed(e) if e.kind == ErrorKind::Locked));
     other.unlock().expect("held");
     assert!(matches!(make(path)[0], Done::Ok));
+}
+
+/// The test starts its own executable again as the process that holds the lock.
+#[test]
+fn the_lock_of_a_killed_process_is_free_soon_and_not_before() {
+    const CHILD: &str = "RINGLOG_TEST_LOCK";
+    let lock = |path: std::path::PathBuf| {
+        let hold = std::env::var_os(CHILD).is_some();
+        support::one_by_one(move |done, _| match done.len() {
+            0 => Some(Op::Lock { path: path.clone() }),
+            1 if hold => {
+                println!("\nheld: {:?}", done[0]);
+                // The child lives until it is killed.
+                loop {
+                    std::thread::park();
+                }
+            }
+            _ => None,
+        })
+    };
+    if let Some(path) = std::env::var_os(CHILD) {
+        lock(path.into());
+    }
+    let dir = Dir::new("killed");
+    let path = dir.join("lock");
+    let mut child = Command::new(std::env::current_exe().expect("a path"))
+        .args([
+            "--exact",
+            "the_lock_of_a_killed_process_is_free_soon_and_not_before",
+        ])
+        .arg("--nocapture")
+        .env(CHILD, &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    let output = BufReader::new(child.stdout.take().expect("piped"));
+    let said = output
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.starts_with("held: "));
+    let refused = lock(path.clone());
+    child.kill().expect("running");
+    child.wait().expect("a child");
+    let free = lock(path);
+    assert_eq!(said.as_deref(), Some("held: Ok"));
+    assert!(matches!(&refused[0], Done::Failed(e) if e.kind == ErrorKind::Locked));
+    assert!(matches!(free[0], Done::Ok), "{free:?}");
 }
 
 #[test]

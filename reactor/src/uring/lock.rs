@@ -2,13 +2,13 @@
 
 use super::Io;
 use super::table::{failed, failed_io};
-use crate::op::{Done, ErrorKind, IoError, Token};
+use crate::op::{Done, ErrorKind, IoError, Mono, Op, Token};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     held_count: AtomicUsize,
     /// A ring had no place for a lock: no lock counts as taken any more.
     refused: AtomicBool,
+    /// Something may still be in flight on an ended ring: locks go with the rings only.
+    keep: AtomicBool,
     /// How many of the locks each shard's ring has registered; `usize::MAX` when it has ended.
     adopted: Box<[AtomicUsize]>,
     listens: Mutex<Vec<SocketAddr>>,
@@ -37,6 +39,7 @@ impl Shared {
             held: Mutex::new(Vec::new()),
             held_count: AtomicUsize::new(0),
             refused: AtomicBool::new(false),
+            keep: AtomicBool::new(false),
             adopted: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             listens: Mutex::new(Vec::new()),
             wake_all,
@@ -88,13 +91,16 @@ impl Io {
     /// Takes the lock. A ring holds its registered files until its last operation is over, even
     /// when the process was killed; so with the lock file in every ring nobody else gets the lock
     /// while a write of this process may still reach the disk. The answer waits for all rings.
-    pub(super) fn lock(&mut self, token: Token, path: &Path) {
-        match self.shared.lock(path) {
+    pub(super) fn lock(&mut self, token: Token, path: PathBuf, give_up: Mono) {
+        match self.shared.lock(&path) {
             Ok(count) => {
                 self.locks_pending.push((token, count));
                 (self.shared.wake_all)();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.again_later(token, Op::Lock { path }, give_up).is_ok() {
+                    return;
+                }
                 let error = IoError {
                     kind: ErrorKind::Locked,
                     errno: libc::EWOULDBLOCK,
@@ -160,9 +166,20 @@ impl Io {
         Ok(())
     }
 
-    /// This ring ends: nobody waits for it.
-    pub(super) fn leave_locks(&self) {
+    /// This ring ends: nobody waits for it. When all have ended whole, no write is in flight any
+    /// more and the locks are given up, sooner than the kernel would.
+    pub(super) fn leave_locks(&self, ended_whole: bool) {
+        if !ended_whole {
+            self.shared.keep.store(true, Ordering::SeqCst);
+        }
         self.shared.adopted[usize::from(self.shard.0)].store(usize::MAX, Ordering::SeqCst);
+        let keep = self.shared.keep.load(Ordering::SeqCst);
+        if !keep && self.shared.adopted_by_all() == usize::MAX {
+            for lock in self.shared.held().drain(..) {
+                // A lock that cannot be given up goes with the rings.
+                let _ = lock.file.unlock();
+            }
+        }
         (self.shared.wake_all)();
     }
 }

@@ -36,6 +36,19 @@ use table::Table;
 /// How long an accept waits after the process ran out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// How long a lock or an address that is taken is tried again. The kernel releases what a killed
+/// process held a moment after the process is gone: its rings end in the background.
+const RELEASE_WAIT_MS: u64 = 2000;
+const RELEASE_STEP_MS: u64 = 20;
+
+/// An operation that is tried again.
+struct Again {
+    at: Mono,
+    give_up: Mono,
+    token: Token,
+    op: Op,
+}
+
 /// Sizes of one shard's kernel resources; see [`Config`](crate::runtime::Config).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -68,6 +81,9 @@ pub(crate) struct Io {
     /// Receives that ended although nobody asked: armed again when buffers may be back.
     recv_again: Vec<u32>,
     accept_again: Vec<(SockId, Mono)>,
+    taken_again: Vec<Again>,
+    /// The time of this turn.
+    now: Mono,
     /// The machine has ended: nothing is continued, everything is cancelled.
     ending: bool,
 }
@@ -109,6 +125,8 @@ impl Io {
             reaped: Vec::new(),
             recv_again: Vec::new(),
             accept_again: Vec::new(),
+            taken_again: Vec::new(),
+            now: Mono(0),
             ending: false,
         };
         io.arm_wake(place);
@@ -117,6 +135,7 @@ impl Io {
 
     /// Begins `op`.
     pub(crate) fn start(&mut self, token: Token, op: Op) {
+        let give_up = self.now.after_ms(RELEASE_WAIT_MS);
         match op {
             Op::Open { path, mode, direct } => self.open(token, &path, mode, direct),
             Op::Close { file } => self.close_file(token, file),
@@ -131,8 +150,8 @@ impl Io {
             Op::CreateDir { path } => self.create_dir(token, path),
             Op::SyncDir { path } => self.sync_dir(token, &path),
             Op::ListDir { path } => self.list_dir(token, &path),
-            Op::Lock { path } => self.lock(token, &path),
-            Op::Listen { addr } => self.listen(token, addr),
+            Op::Lock { path } => self.lock(token, path, give_up),
+            Op::Listen { addr } => self.listen(token, addr, give_up),
             Op::Accept { sock } => self.accept(token, sock),
             Op::Recv { sock } => self.recv(token, sock),
             Op::Pause { sock } => self.pause(sock),
@@ -143,6 +162,7 @@ impl Io {
 
     /// Takes completions and whatever became possible by now.
     pub(crate) fn reap(&mut self, now: Mono) {
+        self.now = now;
         let mut reaped = std::mem::take(&mut self.reaped);
         self.ring.reap(&mut reaped);
         for entry in reaped.drain(..) {
@@ -156,7 +176,37 @@ impl Io {
         if self.accept_again.iter().any(|(_, at)| *at <= now) {
             self.rearm_accepts(now);
         }
+        if self.taken_again.iter().any(|again| again.at <= now) {
+            self.try_taken_again();
+        }
         self.adopt_locks();
+    }
+
+    /// Tries locks and addresses again that were taken.
+    fn try_taken_again(&mut self) {
+        for again in std::mem::take(&mut self.taken_again) {
+            let Again { token, give_up, .. } = again;
+            match again.op {
+                _ if self.ending => {}
+                Op::Lock { path } if again.at <= self.now => self.lock(token, path, give_up),
+                Op::Listen { addr } if again.at <= self.now => self.listen(token, addr, give_up),
+                op => self.taken_again.push(Again { op, ..again }),
+            }
+        }
+    }
+
+    /// Remembers `op` to be tried again, unless it is time to give up: then it is given back.
+    fn again_later(&mut self, token: Token, op: Op, give_up: Mono) -> Result<(), Op> {
+        if self.now >= give_up {
+            return Err(op);
+        }
+        self.taken_again.push(Again {
+            at: self.now.after_ms(RELEASE_STEP_MS),
+            give_up,
+            token,
+            op,
+        });
+        Ok(())
     }
 
     pub(crate) fn take_ready(&mut self) -> impl Iterator<Item = (Token, Done)> + '_ {
@@ -170,7 +220,10 @@ impl Io {
 
     /// The next instant at which [`reap`](Self::reap) has something to do by itself.
     pub(crate) fn wake_at(&self) -> Option<Mono> {
-        self.accept_again.iter().map(|(_, at)| *at).min()
+        let accepts = self.accept_again.iter().map(|(_, at)| *at);
+        accepts
+            .chain(self.taken_again.iter().map(|again| again.at))
+            .min()
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
@@ -246,8 +299,8 @@ impl Io {
     }
 
     /// Cancels everything and waits for the last completion, so that the kernel uses no memory of
-    /// this shard any more.
-    fn end_everything(&mut self) {
+    /// this shard any more. `false` if that cannot be waited for.
+    fn end_everything(&mut self) -> bool {
         const ROUND_NS: u64 = 50_000_000;
         self.ending = true;
         while !self.slots.is_empty() {
@@ -258,18 +311,19 @@ impl Io {
             if self.ring.enter(Wait::AtMost(ROUND_NS)).is_err() {
                 // The kernel may still use the memory of what is in flight: never free it.
                 std::mem::forget(std::mem::take(&mut self.slots));
-                return;
+                return false;
             }
             self.reap(Mono(u64::MAX));
             self.ready.clear();
         }
+        true
     }
 }
 
 impl Drop for Io {
     fn drop(&mut self) {
-        self.end_everything();
-        self.leave_locks();
+        let ended = self.end_everything();
+        self.leave_locks(ended);
     }
 }
 

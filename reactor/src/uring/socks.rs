@@ -5,7 +5,7 @@ use super::recv::GROUP;
 use super::slots::{InFlight, Target, Work};
 use super::table::{Socket, failed, failed_io, index_of};
 use super::{ACCEPT_PAUSE_MS, Io};
-use crate::op::{Done, Mono, SockId, Token};
+use crate::op::{Done, Mono, Op, SockId, Token};
 use bytes::Bytes;
 use io_uring::{cqueue, opcode, squeue, types};
 use std::io;
@@ -17,8 +17,16 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 const BACKLOG_MAX: i32 = 4096;
 
 impl Io {
-    pub(super) fn listen(&mut self, token: Token, addr: SocketAddr) {
+    pub(super) fn listen(&mut self, token: Token, addr: SocketAddr, give_up: Mono) {
         let done = self.try_listen(addr);
+        let taken = matches!(&done, Err(e) if e.raw_os_error() == Some(libc::EADDRINUSE));
+        if taken
+            && self
+                .again_later(token, Op::Listen { addr }, give_up)
+                .is_ok()
+        {
+            return;
+        }
         self.done(token, done.unwrap_or_else(|error| failed_io(&error)));
     }
 
