@@ -6,3 +6,10 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Bytes of records that a snapshot of the metadata puts into one batch; a single larger record
 /// still makes a batch of its own.
 pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Records that one request may make: topics and partitions to create (Kafka's
+/// `DEFAULT_MAX_RECORDS_PER_BATCH`).
+pub const RECORDS_PER_REQUEST_MAX: u64 = 10_000;
+/// Bytes of the metadata log since its last snapshot, beyond which the next one is written; more
+/// only if a snapshot itself is that large.
+pub const METADATA_TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;

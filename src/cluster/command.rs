@@ -1,6 +1,7 @@
 //! What one may ask of the controller, and what it answers.
 
 use super::error::Error;
+use super::image::Configs;
 use std::sync::Arc;
 use storage::types::{PartitionId, TopicId};
 
@@ -109,10 +110,12 @@ pub struct ResourceReplacement {
 /// What a topic looks like once it is created (or would, with validate-only).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedTopic {
-    /// All zero with validate-only, as in Kafka.
+    /// All zero with validate-only: no topic was made.
     pub id: TopicId,
     pub partitions: i32,
     pub replication_factor: i16,
+    /// Its overrides.
+    pub configs: Configs,
 }
 
 /// The answer to a [`Command`], given once its records are durable.

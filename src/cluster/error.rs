@@ -14,9 +14,9 @@ pub enum ErrorKind {
     InvalidReplicaAssignment,
     InvalidConfig,
     InvalidRequest,
-    /// A resource that does not exist (another broker's settings, for example).
-    ResourceNotFound,
     TopicDeletionDisabled,
+    /// The request asks for more than one request may.
+    PolicyViolation,
     UnknownPartition,
     /// The metadata log could not take the records; nothing changed.
     Storage,

@@ -1,7 +1,12 @@
 //! Broker and topic settings: names, types, defaults, where a value came from.
 
+pub mod check;
 pub mod describe;
+pub mod file;
+pub mod guard;
 pub mod layers;
+pub mod listeners;
+pub mod properties;
 pub mod registry;
 pub mod setting;
 pub mod settings;

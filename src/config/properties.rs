@@ -1,0 +1,119 @@
+//! Java's `.properties` syntax, as `java.util.Properties.load` reads it.
+
+/// Names and values in the order of the file.
+///
+/// # Errors
+/// The line on which a `\u` escape is malformed; nothing else is ever wrong in this syntax.
+pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    let mut lines = text.split(['\n', '\r']).enumerate();
+    while let Some((number, line)) = lines.next() {
+        let line = line.trim_start_matches(is_blank);
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        let mut logical = line.to_owned();
+        while continues(&logical) {
+            logical.pop();
+            let Some((_, next)) = lines.next() else {
+                break;
+            };
+            logical.push_str(next.trim_start_matches(is_blank));
+        }
+        let wrong = || format!("line {}: malformed \\uxxxx escape", number + 1);
+        let (name, value) = split(&logical);
+        let name = unescape(name).ok_or_else(wrong)?;
+        pairs.push((name, unescape(value).ok_or_else(wrong)?));
+    }
+    Ok(pairs)
+}
+
+const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\x0c')
+}
+
+/// A line goes on if an odd number of backslashes ends it.
+fn continues(line: &str) -> bool {
+    let backslashes = line.len() - line.trim_end_matches('\\').len();
+    backslashes % 2 == 1
+}
+
+/// The name ends at the first '=', ':' or blank that no backslash precedes.
+fn split(line: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let end = line.char_indices().find(|&(_, c)| {
+        let ends = !escaped && (is_blank(c) || c == '=' || c == ':');
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    let end = end.map_or(line.len(), |(at, _)| at);
+    let (name, rest) = line.split_at(end);
+    let rest = rest.trim_start_matches(is_blank);
+    let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
+    (name, value.trim_start_matches(is_blank))
+}
+
+fn unescape(text: &str) -> Option<String> {
+    // In UTF-16, because two `\u` escapes may make up one character.
+    let mut units: Vec<u16> = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let plain = match c {
+            '\\' => match chars.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('f') => '\x0c',
+                Some('u') => {
+                    units.push(hex(&mut chars)?);
+                    continue;
+                }
+                Some(other) => other,
+                None => break,
+            },
+            plain => plain,
+        };
+        units.extend_from_slice(plain.encode_utf16(&mut [0; 2]));
+    }
+    Some(String::from_utf16_lossy(&units))
+}
+
+fn hex(chars: &mut std::str::Chars<'_>) -> Option<u16> {
+    let digits = (0..4).map(|_| chars.next()?.to_digit(16));
+    let digits = digits.collect::<Option<Vec<u32>>>()?;
+    u16::try_from(digits.iter().fold(0, |all, digit| all * 16 + digit)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_java_reads_it() {
+        let text = "# comment\n! comment\n\n a = 1\nb:2\nc 3\nd=\ne\n\
+                    f = x\\\n    y\\\\\ng\\=h=i=j\n\\u0041=\\u00e9\\t\\z\r\nk=\\ud83d\\ude00 \n";
+        let pairs = parse(text).unwrap();
+        let expected = [
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("d", ""),
+            ("e", ""),
+            ("f", "xy\\"),
+            ("g=h", "i=j"),
+            ("A", "\u{e9}\tz"),
+            ("k", "\u{1f600} "),
+        ];
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn bad_escapes_name_their_line() {
+        let error = parse("a=1\nb=\\u12").unwrap_err();
+        assert_eq!(error, "line 2: malformed \\uxxxx escape");
+    }
+}
