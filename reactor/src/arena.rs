@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Size and alignment of a region in bytes: one huge page.
 pub const REGION: usize = 2 << 20;
 
-/// Block sizes in KiB. The steps between powers of two keep the waste below a third.
-const CLASSES_KIB: [usize; 18] = [
-    4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 680, 1024, 1364, 2048,
+/// Block sizes in KiB. The steps between powers of two keep the waste low; above 1 MiB a region
+/// holds one block anyway.
+const CLASSES_KIB: [usize; 17] = [
+    4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 680, 1024, 2048,
 ];
 const CLASS_LARGE: u64 = 255;
 const WORDS: usize = REGION / 4096 / 64;

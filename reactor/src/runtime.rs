@@ -187,7 +187,7 @@ where
         })?);
     }
     drop(report);
-    let mut warnings = collect(&reports)?;
+    let mut warnings = collect(&reports, shards)?;
     warnings.extend(lockable.err());
     for gate in gates {
         // A shard that is gone has reported why.
@@ -205,14 +205,22 @@ type Report = Result<Vec<String>, StartError>;
 
 /// Every shard's report; each warning once. On an error the gates are dropped and the shards that
 /// did start end again.
-fn collect(reports: &Receiver<Report>) -> Report {
+fn collect(reports: &Receiver<Report>, shards: u16) -> Report {
     let mut warnings = Vec::new();
+    let mut missing = shards;
     for report in reports {
+        missing -= 1;
         for warning in report? {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
         }
+    }
+    if missing > 0 {
+        return Err(StartError::Resource {
+            what: "a shard's thread",
+            error: io::Error::other("it ended while it was starting"),
+        });
     }
     Ok(warnings)
 }

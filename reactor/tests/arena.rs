@@ -88,6 +88,21 @@ fn an_arena_that_is_used_up_says_so_and_recovers() {
 }
 
 #[test]
+fn a_region_is_cut_into_as_many_blocks_as_fit_whatever_their_size() {
+    const REGION: usize = 2 << 20;
+    let arena = Arena::mapped(REGION).expect("a mapping");
+    for len in (1..=REGION).step_by(3 * BLOCK - 1) {
+        let blocks: Vec<_> = std::iter::from_fn(|| arena.alloc(len)).collect();
+        let size = blocks[0].capacity();
+        assert!(size >= len && size % BLOCK == 0, "{size} for {len}");
+        assert_eq!(blocks.len(), REGION / size, "blocks of {size}");
+        assert!(len <= 1 << 20 || blocks.len() == 1);
+        assert_eq!(arena.bytes_used(), blocks.len() * size);
+    }
+    assert_eq!(arena.bytes_used(), 0);
+}
+
+#[test]
 fn old_bytes_are_not_published_by_padding() {
     let arena = Arena::mapped(2 << 20).expect("a mapping");
     for _ in 0..4 {

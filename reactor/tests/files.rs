@@ -4,9 +4,9 @@ mod support;
 
 use bytes::Bytes;
 use reactor::buf::{Arena, BLOCK};
-use reactor::op::{Done, ErrorKind, FileId, Op, OpenMode};
+use reactor::op::{CONTROL, Done, ErrorKind, FileId, Op, OpenMode, Outbox, Token};
 use std::path::{Path, PathBuf};
-use support::{Dir, one_by_one};
+use support::{Dir, Event, config, one_by_one, run_with};
 
 fn blocks(arena: &Arena, count: usize, seed: u8) -> Bytes {
     let mut buf = arena.alloc(count * BLOCK).expect("room in the arena");
@@ -197,4 +197,70 @@ fn names_are_made_moved_listed_and_removed() {
         "a directory with a file in it stays"
     );
     assert!(matches!(&results[12], Done::Failed(e) if e.kind == ErrorKind::NotFound));
+}
+
+#[test]
+fn a_close_waits_for_the_write_before_it_and_lets_nothing_in_behind_it() {
+    let dir = Dir::new("close");
+    let path = dir.join("file");
+    let opened = path.clone();
+    let mut order = Vec::new();
+    let play = move |event: Event<Vec<(u64, bool)>>, out: &mut Outbox<Vec<(u64, bool)>>| match event
+    {
+        Event::Start(..) => {
+            let path = opened.clone();
+            let mode = OpenMode::CreateNew;
+            out.ops.push((
+                Token(0),
+                Op::Open {
+                    path,
+                    mode,
+                    direct: true,
+                },
+            ));
+        }
+        Event::Done(Token(0), done) => {
+            let file = file_of(&done);
+            let parts = vec![Bytes::new(), big()];
+            out.ops.push((
+                Token(1),
+                Op::Write {
+                    file,
+                    pos: 0,
+                    parts,
+                },
+            ));
+            out.ops.push((Token(2), Op::Sync { file }));
+            out.ops.push((Token(3), Op::Close { file }));
+            out.ops.push((Token(4), Op::Sync { file }));
+        }
+        Event::Done(token, done) => {
+            order.push((token.0, matches!(done, Done::Ok)));
+            if order.len() == 4 {
+                out.mail.push((CONTROL, std::mem::take(&mut order)));
+                out.exit = true;
+            }
+        }
+        Event::Mail(..) | Event::Turn(..) => {}
+    };
+    let handle = run_with(&config(1), vec![play]);
+    let (_, order) = handle.inbox().recv().expect("an order");
+    handle.join();
+    let place = |wanted| order.iter().position(|&got| got == wanted);
+    let closed = place((3, true)).expect("closed");
+    assert!(place((1, true)).expect("written") < closed);
+    assert!(place((2, true)).expect("synced") < closed);
+    assert!(
+        place((4, false)).is_some(),
+        "a closing file takes nothing: {order:?}"
+    );
+    assert_eq!(std::fs::read(path).expect("there"), vec![5; 256 * BLOCK]);
+}
+
+/// A megabyte of fives at an address that is a multiple of a block.
+fn big() -> Bytes {
+    let arena = Arena::heap(256 * BLOCK);
+    let mut buf = arena.alloc(256 * BLOCK).expect("room");
+    buf.append(&vec![5; 256 * BLOCK]);
+    buf.freeze()
 }
