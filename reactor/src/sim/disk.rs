@@ -67,6 +67,11 @@ pub struct Disk {
     pub direct_allowed: bool,
 }
 
+const NOT_A_DIRECTORY: IoError = IoError {
+    kind: ErrorKind::Other,
+    errno: 20,
+};
+
 pub(super) type Outcome<T> = Result<T, IoError>;
 
 pub(super) const fn failure(kind: ErrorKind) -> IoError {
@@ -245,6 +250,9 @@ impl Disk {
         };
         for part in path.components() {
             if let Component::Normal(name) = part {
+                if !entry.is_dir {
+                    return Err(NOT_A_DIRECTORY);
+                }
                 let name = (entry.ino, name.to_string_lossy().into_owned());
                 entry = self.names.get(&name).ok_or(failure(ErrorKind::NotFound))?;
             }
@@ -257,7 +265,7 @@ impl Disk {
         if entry.is_dir {
             Ok(entry.ino)
         } else {
-            Err(failure(ErrorKind::Other))
+            Err(NOT_A_DIRECTORY)
         }
     }
 
@@ -416,6 +424,9 @@ impl Disk {
             .names
             .get(&clears)
             .ok_or(failure(ErrorKind::NotFound))?;
+        if entry.is_dir && to != from && to.starts_with(from) {
+            return Err(failure(ErrorKind::Other));
+        }
         if self.dir_devices[&clears.0] != self.dir_devices[&sets.0] {
             return Err(IoError {
                 kind: ErrorKind::Other,
@@ -426,10 +437,10 @@ impl Disk {
             if replaced.ino == entry.ino {
                 return Ok(());
             }
-            if replaced.is_dir {
-                return Err(failure(ErrorKind::AlreadyExists));
+            self.check_replaced(entry, replaced)?;
+            if !replaced.is_dir {
+                self.unlinked(replaced.ino);
             }
-            self.unlinked(replaced.ino);
         }
         let stamp = self.tick();
         self.names.change(stamp, entry, Some(clears), Some(sets));
@@ -437,6 +448,20 @@ impl Disk {
             file.path = to.to_owned();
         }
         Ok(())
+    }
+
+    /// rename(2): a directory replaces only an empty directory, a file only a file.
+    fn check_replaced(&self, entry: Entry, replaced: Entry) -> Outcome<()> {
+        let other = |errno| IoError {
+            kind: ErrorKind::Other,
+            errno,
+        };
+        match (entry.is_dir, replaced.is_dir) {
+            (true, false) => Err(NOT_A_DIRECTORY),
+            (false, true) => Err(other(21)),
+            (true, true) if self.names.list(replaced.ino).next().is_some() => Err(other(39)),
+            _ => Ok(()),
+        }
     }
 
     fn unlinked(&mut self, ino: Ino) {
