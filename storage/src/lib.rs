@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod canary;
 pub mod checkpoint;
 pub mod epochs;
+mod format;
 pub mod index;
-pub mod journal;
-pub mod log;
+mod journal;
+mod log;
 pub mod producer;
 pub mod store;
 pub mod types;

@@ -1,1 +1,330 @@
-//! The shard's commit journal.
+//! The shard's commit journal: a chain of pre-written files, used in turn, each of which begins
+//! with the full state of every partition that lives in it.
+
+pub(crate) mod scan;
+
+use crate::canary::{Canary, armed};
+use crate::format::names;
+use crate::format::round::{ROUND_BYTES_MAX, RoundHeader};
+use crate::format::{BLOCK_U64, block_floor};
+use crate::store::script::{OPENED, Script};
+use crate::types::Slot;
+use bytes::Bytes;
+use reactor::op::{FileId, Op, OpenMode};
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+/// The smallest journal file: room for a few rounds with full states.
+pub(crate) const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
+
+/// What one partition's full state takes at most: a block of tail, a block of checksums, a head.
+pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
+
+/// Bytes of zeros handed to the kernel in one part, and parts in one write.
+const ZEROS_PART: usize = 64 * 1024;
+const ZEROS_PARTS_MAX: usize = 256;
+
+/// One file of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalFile {
+    pub(crate) number: u64,
+    pub(crate) file: FileId,
+    pub(crate) len: u64,
+    /// The first round in it.
+    pub(crate) first: u64,
+}
+
+/// Restating every partition whose newest full state lies below `first`.
+#[derive(Debug)]
+pub(crate) struct Carry {
+    /// The first round of the file that the carry began in: the low mark to come.
+    pub(crate) first: u64,
+    pub(crate) pending: BTreeSet<Slot>,
+}
+
+impl Carry {
+    /// Partitions still to be restated after `restated`.
+    pub(crate) fn left_after(&self, restated: &[Slot]) -> usize {
+        let done = restated
+            .iter()
+            .filter(|slot| self.pending.contains(slot))
+            .count();
+        self.pending.len() - done
+    }
+}
+
+/// The journal of one shard in one log directory.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) dir: PathBuf,
+    pub(crate) shard: u16,
+    pub(crate) dir_id: u64,
+    /// The number of the next round.
+    pub(crate) sequence: u64,
+    pub(crate) start: u64,
+    pub(crate) salt: u64,
+    pub(crate) salt_before: u64,
+    pub(crate) low: u64,
+    /// The chain in use, oldest first; the last one is written to.
+    pub(crate) chain: VecDeque<JournalFile>,
+    pub(crate) spare: VecDeque<JournalFile>,
+    pub(crate) next_number: u64,
+    /// A new file is being written with zeros.
+    pub(crate) preparing: bool,
+    /// Where the next round goes in the last file of the chain.
+    pub(crate) at: u64,
+    /// Rounds written and not yet durable.
+    pub(crate) in_flight: u32,
+    pub(crate) carry: Option<Carry>,
+    /// The low mark must not rise: not every opening is durable.
+    pub(crate) low_held: bool,
+    /// This start writes to it.
+    pub(crate) live: bool,
+    /// The opening has its file.
+    pub(crate) entered: bool,
+    /// The opening of this start is being written.
+    pub(crate) opening: bool,
+    /// Nothing is written any more.
+    pub(crate) broken: Option<String>,
+    /// Partitions with a full state in this journal.
+    pub(crate) residents: u64,
+    /// Length of new files.
+    pub(crate) file_bytes: u64,
+    /// The last round acknowledged something: a closing round is due.
+    pub(crate) unclosed: bool,
+}
+
+impl Journal {
+    pub(crate) fn new(dir: &Path, shard: u16, file_bytes: u64) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            shard,
+            dir_id: 0,
+            sequence: 1,
+            start: 0,
+            salt: 0,
+            salt_before: 0,
+            low: 1,
+            chain: VecDeque::new(),
+            spare: VecDeque::new(),
+            next_number: 1,
+            preparing: false,
+            at: 0,
+            in_flight: 0,
+            carry: None,
+            low_held: true,
+            live: false,
+            entered: false,
+            opening: false,
+            broken: None,
+            residents: 0,
+            file_bytes: block_floor(file_bytes).max(JOURNAL_BYTES_MIN),
+            unclosed: false,
+        }
+    }
+
+    /// Bytes left in the file that is written to.
+    pub(crate) fn room(&self) -> u64 {
+        self.chain.back().map_or(0, |last| last.len - self.at)
+    }
+
+    /// Bytes left here and in the files that are free.
+    fn free(&self) -> u64 {
+        self.room() + self.spare.iter().map(|file| file.len).sum::<u64>()
+    }
+
+    /// What must stay free: one carry and one opening (the same thing, at different times).
+    fn reserve(&self) -> u64 {
+        (self.residents + 1) * STATE_BYTES_MAX
+    }
+
+    /// The longest round that this journal writes.
+    pub(crate) fn round_max(&self) -> u64 {
+        let len = self.chain.back().map_or(self.file_bytes, |last| last.len);
+        block_floor(len / 4).min(ROUND_BYTES_MAX as u64)
+    }
+
+    /// Appends at least this long go straight to the segment.
+    pub(crate) fn bulk_min(&self) -> u64 {
+        (self.round_max() / 4).min(32 * 1024)
+    }
+
+    /// Room for news, beyond what restating everything would take.
+    pub(crate) fn has_room_for_news(&self, len: u64) -> bool {
+        self.free() >= self.reserve() + len
+    }
+
+    /// Whether another file should be made ready.
+    pub(crate) fn wants_file(&self) -> bool {
+        let spare: u64 = self.spare.iter().map(|file| file.len).sum();
+        !self.preparing && self.broken.is_none() && spare < self.reserve() + self.round_max()
+    }
+
+    pub(crate) fn can_write(&self) -> bool {
+        let early = armed(Canary::NextRoundEarly) && self.in_flight < 2;
+        self.live && (self.in_flight == 0 || early) && self.broken.is_none()
+    }
+
+    /// Goes on in a free file, whose first rounds restate `residents`. `false` when none is free.
+    pub(crate) fn enter_next(&mut self, residents: impl Iterator<Item = Slot>) -> bool {
+        let Some(mut next) = self.spare.pop_front() else {
+            return false;
+        };
+        next.first = self.sequence;
+        self.chain.push_back(next);
+        self.at = 0;
+        if self.carry.is_none() {
+            let pending = residents.collect();
+            self.carry = Some(Carry {
+                first: self.sequence,
+                pending,
+            });
+        }
+        true
+    }
+
+    /// The low mark for a round that restates `restated`.
+    pub(crate) fn low_with(&self, restated: &[Slot]) -> u64 {
+        let Some(carry) = &self.carry else {
+            return self.low;
+        };
+        let held = self.low_held && !armed(Canary::LowBeforeOpenings);
+        if held || (carry.left_after(restated) > 0 && !armed(Canary::LowWithFirstOfCarry)) {
+            return self.low;
+        }
+        carry.first
+    }
+
+    /// A carry is complete and only waits for a round that says so.
+    pub(crate) fn low_is_due(&self) -> bool {
+        let complete = self
+            .carry
+            .as_ref()
+            .is_some_and(|carry| carry.pending.is_empty());
+        complete && !self.low_held && !self.opening
+    }
+
+    pub(crate) fn header(&self, flags: u16, low: u64) -> RoundHeader {
+        RoundHeader {
+            flags,
+            shard: self.shard,
+            dir_id: self.dir_id,
+            sequence: self.sequence,
+            start: self.start,
+            low,
+            salt: self.salt,
+            salt_before: self.salt_before,
+        }
+    }
+
+    /// Where the round just sealed goes.
+    pub(crate) fn place(&mut self, bytes: Bytes) -> Op {
+        let last = self
+            .chain
+            .back()
+            .expect("a round is built only when a file is open");
+        let op = Op::Write {
+            file: last.file,
+            pos: self.at,
+            parts: vec![bytes.clone()],
+        };
+        self.at += bytes.len() as u64;
+        self.sequence += 1;
+        self.in_flight += 1;
+        op
+    }
+
+    pub(crate) fn current(&self) -> Option<FileId> {
+        self.chain.back().map(|last| last.file)
+    }
+
+    /// A round with this low mark is durable: files wholly below it are free.
+    pub(crate) fn raise_low(&mut self, low: u64) {
+        if low <= self.low {
+            return;
+        }
+        self.low = low;
+        if self.carry.as_ref().is_some_and(|carry| carry.first <= low) {
+            self.carry = None;
+        }
+        while self.chain.len() > 1 && self.chain[1].first <= low {
+            self.spare.extend(self.chain.pop_front());
+        }
+    }
+
+    /// Makes a file ready: zeros, synced, renamed to its name, its directory synced (rule 2).
+    pub(crate) fn prepare(&mut self) -> (u64, Script) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.preparing = true;
+        let path = names::journal(&self.dir, self.shard, number);
+        let draft = names::unfinished(&path);
+        let open = Op::Open {
+            path: draft.clone(),
+            mode: OpenMode::Create,
+            direct: true,
+        };
+        let mut script = Script::new().then(vec![open]);
+        if armed(Canary::JournalNotPrewritten) {
+            let all = Op::Allocate {
+                file: OPENED,
+                pos: 0,
+                len: self.file_bytes,
+            };
+            script = script.then(vec![all]);
+        } else {
+            script = script.then(zeros(self.file_bytes));
+        }
+        script = script
+            .then(vec![Op::Sync { file: OPENED }])
+            .then(vec![Op::Rename {
+                from: draft,
+                to: path,
+            }]);
+        if !armed(Canary::JournalDirNotSynced) {
+            script = script.then(vec![Op::SyncDir {
+                path: names::journal_dir(&self.dir),
+            }]);
+        }
+        (number, script)
+    }
+
+    /// The partition has no place in this journal any more.
+    pub(crate) fn forget(&mut self, slot: Slot, was_resident: bool) {
+        if let Some(carry) = &mut self.carry {
+            carry.pending.remove(&slot);
+        }
+        self.residents -= u64::from(was_resident);
+    }
+}
+
+/// Zeros at an address that direct I/O accepts.
+fn aligned_zeros() -> Bytes {
+    let arena = reactor::buf::Arena::heap(ZEROS_PART);
+    let mut buf = arena
+        .alloc(ZEROS_PART)
+        .expect("the arena holds exactly this");
+    buf.publish(ZEROS_PART);
+    buf.freeze()
+}
+
+fn zeros(len: u64) -> Vec<Op> {
+    let part = aligned_zeros();
+    let mut ops = Vec::new();
+    let mut pos = 0;
+    while pos < len {
+        let mut parts = Vec::new();
+        let from = pos;
+        while pos < len && parts.len() < ZEROS_PARTS_MAX {
+            let now = (len - pos).min(ZEROS_PART as u64);
+            parts.push(part.slice(..now as usize));
+            pos += now;
+        }
+        ops.push(Op::Write {
+            file: OPENED,
+            pos: from,
+            parts,
+        });
+    }
+    ops
+}

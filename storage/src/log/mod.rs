@@ -1,1 +1,219 @@
 //! One partition: tail, segments, read plan, roll, retention.
+
+pub(crate) mod checkpoint;
+pub(crate) mod revive;
+pub(crate) mod rope;
+pub(crate) mod segment;
+pub(crate) mod select;
+pub(crate) mod tail;
+
+use crate::batch::{Admitted, HEADER_LEN, Summary, patch};
+use crate::epochs::Epochs;
+use crate::format::BLOCK_U64;
+use crate::producer::Producers;
+use crate::types::{LogConfig, PartitionId};
+use reactor::buf::Arena;
+use reactor::op::Now;
+use segment::Segment;
+use std::collections::VecDeque;
+
+/// The partition's log as its shard sees it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) id: PartitionId,
+    pub(crate) config: LogConfig,
+    /// The journal, and with it the directory, that the partition belongs to.
+    pub(crate) vol: usize,
+    /// Ordered by base offset; the last one takes the appends.
+    pub(crate) segments: VecDeque<Segment>,
+    pub(crate) log_start: i64,
+    pub(crate) log_start_durable: i64,
+    /// A risen log start waits for a round.
+    pub(crate) start_pending: bool,
+    pub(crate) end: i64,
+    /// The end that the newest round names, durable or in flight.
+    pub(crate) journaled_end: i64,
+    /// The end that the last durable round names.
+    pub(crate) durable_end: i64,
+    /// The round with the newest full state; 0 when the journal holds none.
+    pub(crate) state_round: u64,
+    /// Bulk bytes that rounds named since that state.
+    pub(crate) bulk_since_state: u64,
+    /// Waits in its journal's list of partitions with something to say.
+    pub(crate) dirty: bool,
+    /// Everything possible is to go to the segment, not only long runs.
+    pub(crate) urgent: bool,
+    /// Takes no more appends until a restart, and why.
+    pub(crate) fenced: Option<String>,
+    /// What recovery found cannot be trusted, and why: nothing is served.
+    pub(crate) damaged: Option<String>,
+    /// Waits for its segment file before it can have a place in a round.
+    pub(crate) blocked: bool,
+    pub(crate) deleted: bool,
+    /// Operations of this partition in flight.
+    pub(crate) busy: u32,
+    /// Tail memory was used since the last look.
+    pub(crate) warm: bool,
+    /// Bytes appended since what is derived was saved, and a saved state that waits for its end to
+    /// be durable.
+    pub(crate) appended_since: u64,
+    pub(crate) snapshot: Option<(i64, Vec<u8>)>,
+    pub(crate) epochs: Epochs,
+    pub(crate) producers: Producers,
+}
+
+impl Log {
+    pub(crate) fn new(id: PartitionId, config: LogConfig, vol: usize) -> Self {
+        let segment = Segment::new(0, None, config.index_interval_bytes);
+        Self {
+            id,
+            config,
+            vol,
+            segments: VecDeque::from([segment]),
+            log_start: 0,
+            log_start_durable: 0,
+            start_pending: false,
+            end: 0,
+            journaled_end: 0,
+            durable_end: 0,
+            state_round: 0,
+            bulk_since_state: 0,
+            dirty: false,
+            urgent: false,
+            fenced: None,
+            damaged: None,
+            blocked: false,
+            deleted: false,
+            busy: 0,
+            warm: false,
+            appended_since: 0,
+            snapshot: None,
+            epochs: Epochs::default(),
+            producers: Producers::default(),
+        }
+    }
+
+    pub(crate) fn active(&self) -> &Segment {
+        self.segments
+            .back()
+            .expect("a log always has an active segment")
+    }
+
+    pub(crate) fn active_mut(&mut self) -> &mut Segment {
+        self.segments
+            .back_mut()
+            .expect("a log always has an active segment")
+    }
+
+    pub(crate) fn segment_mut(&mut self, base: i64) -> Option<&mut Segment> {
+        let at = self
+            .segments
+            .binary_search_by_key(&base, |segment| segment.base)
+            .ok()?;
+        self.segments.get_mut(at)
+    }
+
+    /// Bytes of batches in all segments.
+    pub(crate) fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// The segment that holds `offset`, as a place in `segments`.
+    pub(crate) fn segment_of(&self, offset: i64) -> usize {
+        self.segments
+            .partition_point(|segment| segment.base <= offset)
+            .saturating_sub(1)
+    }
+
+    /// Whether the active segment is too full or too old for a batch of `len` bytes, as Kafka
+    /// decides it (`LogSegment.shouldRoll`, 4.2).
+    pub(crate) fn must_roll(&self, summary: &Summary, len: usize, now: Now) -> bool {
+        let active = self.active();
+        let Some((first_timestamp, since)) = active.rolls_from else {
+            return false;
+        };
+        let waited = if first_timestamp >= 0 && summary.max_timestamp >= 0 {
+            summary.max_timestamp.saturating_sub(first_timestamp)
+        } else {
+            now.wall_ms.saturating_sub(since)
+        };
+        let jitter = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let limit = self.config.segment_ms - jitter;
+        let last = self
+            .end
+            .saturating_add(i64::from(summary.last_offset_delta));
+        active.size() + len as u64 > self.config.segment_bytes
+            || waited > i64::try_from(limit).unwrap_or(i64::MAX)
+            || last.saturating_sub(active.base) > i64::from(i32::MAX)
+    }
+
+    /// Starts a new segment at the end of the log.
+    pub(crate) fn roll(&mut self) {
+        let base = self.end;
+        let active = self.active_mut();
+        active.rolled = true;
+        let before = Some(active.ended());
+        active.pad();
+        let interval = self.config.index_interval_bytes;
+        self.segments
+            .push_back(Segment::new(base, before, interval));
+    }
+
+    /// Copies the batch into the tail, placed at the end of the log: the one copy of the produce
+    /// path. `false` when memory is used up; nothing has changed then.
+    pub(crate) fn place(&mut self, batch: &Admitted, epoch: i32, arena: &Arena, now: Now) -> bool {
+        let (base, summary) = (self.end, &batch.header);
+        let active = self.active_mut();
+        if !active.tail.reserve(arena, batch.bytes.len()) {
+            return false;
+        }
+        let pos = active.end;
+        let (head, rest) = batch.bytes.split_at(HEADER_LEN);
+        let mut placed = [0; HEADER_LEN];
+        placed.copy_from_slice(head);
+        patch(&mut placed, base, epoch);
+        active.tail.append(&placed);
+        active.tail.append(rest);
+        active.end += batch.bytes.len() as u64;
+        let len = batch.bytes.len();
+        let placed = Summary {
+            base_offset: base,
+            leader_epoch: epoch,
+            ..*summary
+        };
+        active.note(pos, len, &placed, batch.max_ts_offset_delta, now.wall_ms);
+        self.epochs.assign(epoch, base);
+        self.producers.apply(summary, base, now.wall_ms);
+        self.end = base + i64::from(summary.last_offset_delta) + 1;
+        self.warm = true;
+        self.appended_since += len as u64;
+        true
+    }
+
+    /// Where in `segments` the next round continues.
+    pub(crate) fn journaled_segment(&self) -> usize {
+        let unnamed = |segment: &Segment| !segment.roll_journaled;
+        self.segments
+            .iter()
+            .position(unnamed)
+            .unwrap_or(self.segments.len() - 1)
+    }
+
+    /// Bytes that a destage could move to segments right now.
+    pub(crate) fn destageable(&self) -> u64 {
+        let left = |segment: &Segment| segment.writable().saturating_sub(segment.written());
+        self.segments
+            .iter()
+            .filter(|segment| !segment.sealed)
+            .map(left)
+            .sum()
+    }
+
+    /// Whether a full state can be written: everything before the tail block is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        let at = self.journaled_segment();
+        let older = self.segments.iter().take(at).all(|segment| segment.sealed);
+        let current = &self.segments[at];
+        older && current.journaled - current.durable().pos < BLOCK_U64
+    }
+}

@@ -1,1 +1,471 @@
 //! One shard's logs in all log directories: append, commit rounds, read, recover.
+
+mod api;
+mod boot;
+mod mail;
+mod pump;
+mod read;
+mod restore;
+mod round;
+pub(crate) mod script;
+mod upkeep;
+
+pub use api::{
+    AppendError, Appended, Event, Finding, Found, Fx, LogInfo, ReadError, ReadRequest, Reading,
+    RecoveredPartition, RecoveryReport, TOKEN_TAG, TimeQuery, is_storage,
+};
+pub use mail::StoreMail;
+
+use crate::batch::Admitted;
+use crate::format::names::META_JOURNAL;
+use crate::journal::Journal;
+use crate::log::Log;
+use crate::producer::{ProducerError, ProducerView, Verdict};
+use crate::types::{LogConfig, METADATA, PartitionId, Slot, StoreConfig};
+use boot::{Boot, BootStep};
+use reactor::buf::Arena;
+use reactor::op::{Done, Mono, Now, Token};
+use round::RoundEnd;
+use script::{Outcome, Script, Scripts};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+
+/// A quiet journal gets its closing round this long after the last acknowledgement, in ms.
+const CLOSE_AFTER_MS: u64 = 100;
+
+/// The arena's share that appends may not use, so that rounds and reads can go on: one eighth.
+const ARENA_RESERVE: usize = 8;
+
+/// One log directory as this shard uses it, or the metadata log's own journal in the first one.
+#[derive(Debug)]
+struct Volume {
+    dir: PathBuf,
+    journal: Journal,
+    /// Partitions with something to say in the next round.
+    dirty: VecDeque<Slot>,
+    /// Partitions with a full state in the journal.
+    residents: BTreeSet<Slot>,
+    /// A closing round is due now.
+    closing: bool,
+    close_at: Option<Mono>,
+    /// The round of a clean stop is due now.
+    stop_round: bool,
+    stopped: bool,
+    /// The directory was full at the last try; when to try again.
+    full: Option<Mono>,
+    /// A person has been told that the directory is full.
+    told_full: bool,
+    /// A person has been told that direct I/O does not work here.
+    told_buffered: bool,
+}
+
+/// What follows a script.
+#[derive(Debug)]
+enum Then {
+    Round(Box<RoundEnd>),
+    JournalFile {
+        vol: usize,
+        number: u64,
+    },
+    Io(Slot, i64, pump::Step),
+    Read(u64),
+    Restore(u64),
+    Boot(BootStep),
+    /// Nothing depends on it.
+    Nothing,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Store {
+    config: StoreConfig,
+    arena: Arena,
+    vols: Vec<Volume>,
+    /// By slot; a slot is never used twice.
+    logs: Vec<Option<Log>>,
+    by_id: HashMap<PartitionId, Slot>,
+    scripts: Scripts<Then>,
+    reads: HashMap<u64, read::ReadJob>,
+    next_read: u64,
+    restores: HashMap<u64, restore::Restore>,
+    boot: Boot,
+    /// When retention is checked, and when idle memory is given back.
+    next_check: Option<Mono>,
+    next_idle: Option<Mono>,
+    /// Memory was short: partitions are to be destaged by the next tick.
+    relieving: bool,
+    stopping: bool,
+    stopped: bool,
+}
+
+impl Store {
+    /// A store that has touched nothing yet.
+    ///
+    /// Panics when the configuration names no directory or a shard that does not exist.
+    #[must_use]
+    pub fn new(config: StoreConfig, arena: Arena) -> Self {
+        assert!(!config.dirs.is_empty(), "a store needs a log directory");
+        assert!(config.shard < config.shards, "a store is one of its shards");
+        let mut vols = Vec::new();
+        if config.shard == 0 {
+            vols.push(Volume::new(
+                &config.dirs[0],
+                META_JOURNAL,
+                config.journal_bytes / 16,
+            ));
+        }
+        for dir in &config.dirs {
+            vols.push(Volume::new(dir, config.shard, config.journal_bytes));
+        }
+        Self {
+            config,
+            arena,
+            vols,
+            logs: Vec::new(),
+            by_id: HashMap::new(),
+            scripts: Scripts::new(),
+            reads: HashMap::new(),
+            next_read: 1,
+            restores: HashMap::new(),
+            boot: Boot::default(),
+            next_check: None,
+            next_idle: None,
+            relieving: false,
+            stopping: false,
+            stopped: false,
+        }
+    }
+
+    /// Takes the completion of an operation with a token for which [`is_storage`] holds.
+    pub fn on_done(&mut self, token: Token, done: Done, now: Now, fx: &mut Fx) {
+        let Some((then, outcome)) = self.scripts.done(token, done, &mut fx.ops) else {
+            return;
+        };
+        match then {
+            Then::Round(end) => self.end_round(&end, &outcome, now, fx),
+            Then::JournalFile { vol, number } => {
+                self.journal_file_done(vol, number, &outcome, now, fx);
+            }
+            Then::Io(slot, base, step) => self.end_io(slot, base, step, &outcome, now, fx),
+            Then::Read(job) => self.end_read(job, &outcome, now, fx),
+            Then::Restore(number) => self.end_restore(number, &outcome, now, fx),
+            Then::Boot(step) => self.end_boot(step, outcome, now, fx),
+            Then::Nothing => {}
+        }
+        self.try_stop(now, fx);
+    }
+
+    /// Starts a commit round wherever something waits and none is in flight: to be called once at
+    /// the end of every step.
+    pub fn flush(&mut self, now: Now, fx: &mut Fx) {
+        if std::mem::take(&mut self.relieving) {
+            for at in 0..self.logs.len() {
+                self.pump(Slot(at as u32), now, fx);
+            }
+        }
+        for v in 0..self.vols.len() {
+            self.begin_round(v, now, fx);
+        }
+    }
+
+    /// Makes a partition known. Nothing is written before its first append.
+    pub fn create(&mut self, id: PartitionId, config: LogConfig, _now: Now) -> Slot {
+        if let Some(known) = self.by_id.get(&id) {
+            return *known;
+        }
+        let vol = self.home(&id);
+        self.insert(Log::new(id, config, vol))
+    }
+
+    fn insert(&mut self, log: Log) -> Slot {
+        let number = u32::try_from(self.logs.len()).expect("fewer than 2^32 partitions a life");
+        let slot = Slot(number);
+        self.by_id.insert(log.id, slot);
+        self.logs.push(Some(log));
+        slot
+    }
+
+    /// The journal of a new partition: directories take turns by the partition's identity.
+    fn home(&self, id: &PartitionId) -> usize {
+        if *id == METADATA && self.config.shard == 0 {
+            return 0;
+        }
+        let first = usize::from(self.config.shard == 0);
+        let mut key = id.topic.0.to_vec();
+        key.extend_from_slice(&id.index.to_le_bytes());
+        first + crc32c::crc32c(&key) as usize % self.config.dirs.len()
+    }
+
+    /// The slot of a known partition.
+    #[must_use]
+    pub fn slot(&self, id: &PartitionId) -> Option<Slot> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Changes a partition's settings.
+    pub fn configure(&mut self, slot: Slot, config: LogConfig) {
+        if let Some(log) = self.log_mut(slot) {
+            log.config = config;
+        }
+    }
+
+    /// Appends a batch in memory; durable when an [`Event::Durable`] says so.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing has changed then.
+    pub fn append(
+        &mut self,
+        slot: Slot,
+        batch: &Admitted,
+        leader_epoch: i32,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        let len = batch.bytes.len();
+        let limit = self.arena.bytes_max() - self.arena.bytes_max() / ARENA_RESERVE;
+        let crowded = self.arena.bytes_used() + len > limit;
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return Err(AppendError::Fenced);
+        };
+        let vol = &mut self.vols[log.vol];
+        let shut = vol.journal.broken.is_some() || self.stopping;
+        if log.fenced.is_some() || log.deleted || shut {
+            return Err(AppendError::Fenced);
+        }
+        if let Some(original) = duplicate(log, batch)? {
+            return Ok(original);
+        }
+        if vol.full.is_some() {
+            return Err(AppendError::NoSpace);
+        }
+        if crowded {
+            self.relieve();
+            return Err(AppendError::Busy);
+        }
+        if log.must_roll(&batch.header, len, now) {
+            log.roll();
+        }
+        let base_offset = log.end;
+        if !log.place(batch, leader_epoch, &self.arena, now) {
+            return Err(AppendError::Busy);
+        }
+        if !log.dirty {
+            log.dirty = true;
+            vol.dirty.push_back(slot);
+        }
+        Ok(Appended {
+            base_offset,
+            last_offset: log.end - 1,
+            log_append_time_ms: append_time(batch),
+            duplicate: false,
+        })
+    }
+
+    /// A partition's log at a glance.
+    ///
+    /// Panics when the slot's partition has been deleted.
+    #[must_use]
+    pub fn info(&self, slot: Slot) -> LogInfo {
+        let log = self
+            .log(slot)
+            .expect("the slot belongs to a partition that exists");
+        LogInfo {
+            id: log.id,
+            log_start: log.log_start,
+            end: log.end,
+            durable_end: log.durable_end,
+            size_bytes: log.size(),
+            dir: self.vols[log.vol].dir.clone(),
+            latest_epoch: log.epochs.latest().unwrap_or(-1),
+            fenced: log.fenced.is_some(),
+        }
+    }
+
+    /// The largest known epoch not above `epoch`, and the offset behind it (KIP-101); (-1, -1) when
+    /// unknown.
+    #[must_use]
+    pub fn epoch_end(&self, slot: Slot, epoch: i32) -> (i32, i64) {
+        self.log(slot)
+            .map_or((-1, -1), |log| log.epochs.end_offset_for(epoch, log.end))
+    }
+
+    /// The leader epoch of the record at `offset`, -1 when unknown.
+    #[must_use]
+    pub fn epoch_at(&self, slot: Slot, offset: i64) -> i32 {
+        self.log(slot)
+            .and_then(|log| log.epochs.epoch_at(offset))
+            .unwrap_or(-1)
+    }
+
+    /// The idempotent producers that the partition remembers.
+    #[must_use]
+    pub fn producers(&self, slot: Slot) -> Vec<ProducerView> {
+        self.log(slot)
+            .map_or_else(Vec::new, |log| log.producers.iter().collect())
+    }
+
+    fn log(&self, slot: Slot) -> Option<&Log> {
+        self.logs.get(slot.0 as usize).and_then(Option::as_ref)
+    }
+
+    fn log_mut(&mut self, slot: Slot) -> Option<&mut Log> {
+        self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut)
+    }
+
+    fn run(&mut self, script: Script, then: Then, fx: &mut Fx) {
+        self.scripts.run(script, then, &mut fx.ops);
+    }
+
+    fn mark_dirty(&mut self, slot: Slot) {
+        if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut)
+            && !log.dirty
+        {
+            log.dirty = true;
+            self.vols[log.vol].dirty.push_back(slot);
+        }
+    }
+
+    /// Takes no more appends for one partition.
+    fn fence(&mut self, slot: Slot, why: &str, fx: &mut Fx) {
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        if log.fenced.is_some() {
+            return;
+        }
+        log.fenced = Some(why.to_owned());
+        let what = format!(
+            "partition {} of topic {}",
+            log.id.index,
+            hex(&log.id.topic.0)
+        );
+        fx.events.push(Event::Fenced {
+            what,
+            why: why.to_owned(),
+            slot: Some(slot),
+        });
+    }
+
+    /// Takes no more appends for a whole journal.
+    fn break_journal(&mut self, v: usize, why: &str, fx: &mut Fx) {
+        let vol = &mut self.vols[v];
+        if vol.journal.broken.is_some() {
+            return;
+        }
+        vol.journal.broken = Some(why.to_owned());
+        let what = format!(
+            "every partition of shard {} in {}",
+            vol.journal.shard,
+            vol.dir.display()
+        );
+        fx.events.push(Event::Fenced {
+            what,
+            why: why.to_owned(),
+            slot: None,
+        });
+    }
+
+    /// Starts writing another journal file if one is wanted.
+    fn prepare_file(&mut self, v: usize, fx: &mut Fx) {
+        if self.vols[v].full.is_some() || !self.vols[v].journal.wants_file() {
+            return;
+        }
+        let (number, script) = self.vols[v].journal.prepare();
+        self.run(script, Then::JournalFile { vol: v, number }, fx);
+    }
+
+    fn journal_file_done(
+        &mut self,
+        v: usize,
+        number: u64,
+        outcome: &Outcome,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        self.vols[v].journal.preparing = false;
+        if let Some(failure) = outcome.failure() {
+            let words = failure.words();
+            if self.out_of_space(v, failure.error.kind, now, fx) {
+                return;
+            }
+            self.break_journal(v, &words, fx);
+            return;
+        }
+        if let Some(opened) = outcome.opened {
+            self.told_buffered(v, opened.direct, fx);
+            let journal = &mut self.vols[v].journal;
+            journal.spare.push_back(crate::journal::JournalFile {
+                number,
+                file: opened.file,
+                len: journal.file_bytes,
+                first: 0,
+            });
+        }
+        self.prepare_file(v, fx);
+        self.begin_round(v, now, fx);
+    }
+
+    fn told_buffered(&mut self, v: usize, direct: bool, fx: &mut Fx) {
+        let vol = &mut self.vols[v];
+        if direct || vol.told_buffered {
+            return;
+        }
+        vol.told_buffered = true;
+        fx.events.push(Event::Notice(format!(
+            "{}: this file system has no direct I/O; everything works, more slowly",
+            vol.dir.display()
+        )));
+    }
+}
+
+impl Volume {
+    fn new(dir: &std::path::Path, shard: u16, journal_bytes: u64) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            journal: Journal::new(dir, shard, journal_bytes),
+            dirty: VecDeque::new(),
+            residents: BTreeSet::new(),
+            closing: false,
+            close_at: None,
+            stop_round: false,
+            stopped: false,
+            full: None,
+            told_full: false,
+            told_buffered: false,
+        }
+    }
+}
+
+/// The place of a batch that was appended before.
+fn duplicate(log: &Log, batch: &Admitted) -> Result<Option<Appended>, AppendError> {
+    match log.producers.check(&batch.header) {
+        Ok(Verdict::Append) => Ok(None),
+        Ok(Verdict::Duplicate {
+            base_offset,
+            last_offset,
+            timestamp,
+        }) => {
+            let by_append = batch.header.attributes.log_append_time();
+            let log_append_time_ms = if by_append { timestamp } else { -1 };
+            Ok(Some(Appended {
+                base_offset,
+                last_offset,
+                log_append_time_ms,
+                duplicate: true,
+            }))
+        }
+        Err(ProducerError::OutOfOrderSequence { .. }) => Err(AppendError::OutOfOrderSequence),
+        Err(ProducerError::InvalidEpoch { .. }) => Err(AppendError::InvalidProducerEpoch),
+    }
+}
+
+const fn append_time(batch: &Admitted) -> i64 {
+    if batch.header.attributes.log_append_time() {
+        batch.header.max_timestamp
+    } else {
+        -1
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,255 @@
+//! What the journals know of a partition after a start.
+
+use crate::canary::{Canary, armed};
+use crate::format::round::{Entry, State};
+use crate::format::segment::Ended;
+use crate::journal::scan::Chain;
+use crate::types::{PartitionId, TopicId};
+use bytes::Bytes;
+use std::collections::HashMap;
+
+/// A stretch of a segment that the journal names.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Crumb { pos: u64, data: Bytes },
+    Extent { pos: u64, len: u64, crc: u32 },
+}
+
+/// One segment as the journal knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct RevivedSegment {
+    pub(crate) base: i64,
+    pub(crate) before: Option<Ended>,
+    /// Everything before is durable in the file.
+    pub(crate) pos: u64,
+    pub(crate) piece_crc: u32,
+    pub(crate) sums_from: usize,
+    pub(crate) sums: Vec<u32>,
+    pub(crate) pieces: Vec<Piece>,
+    /// Where the last batch ends.
+    pub(crate) end: u64,
+    pub(crate) rolled: bool,
+}
+
+/// One partition as the journals know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Revived {
+    pub(crate) id: PartitionId,
+    /// Place of the directory in the configuration.
+    pub(crate) dir: usize,
+    /// The shard whose journal this was read from.
+    pub(crate) shard: u16,
+    pub(crate) log_start: i64,
+    pub(crate) end: i64,
+    pub(crate) segments: Vec<RevivedSegment>,
+    /// Why nothing of it can be trusted.
+    pub(crate) damaged: Option<String>,
+    /// The journal, start and round of the newest full state.
+    from: (usize, u64, u64),
+}
+
+/// Replays the journals: each partition from its newest full state on, in that journal only.
+pub(crate) fn replay(chains: &[Chain]) -> HashMap<PartitionId, Revived> {
+    let mut found: HashMap<PartitionId, Revived> = HashMap::new();
+    for (number, chain) in chains.iter().enumerate() {
+        for round in &chain.rounds {
+            let (start, sequence) = (round.header.start, round.header.sequence);
+            let place = (number, start, sequence);
+            for entry in &round.entries {
+                let id = known_as(entry.id());
+                let known = found.get_mut(&id);
+                match (entry, known) {
+                    (Entry::State(state), known) => {
+                        if known.is_none_or(|known| known.is_older_than(place)) {
+                            found.insert(id, Revived::new(id, chain, place, state));
+                        }
+                    }
+                    (Entry::Fence { why, .. }, known) => {
+                        if known.is_none_or(|known| known.is_older_than(place)) {
+                            let why = String::from_utf8_lossy(why).into_owned();
+                            found.insert(id, Revived::fenced(id, chain, place, why));
+                        }
+                    }
+                    (entry, Some(known)) if known.from.0 == number => known.apply(entry),
+                    _ => {}
+                }
+            }
+        }
+    }
+    for revived in found.values_mut() {
+        let (number, _, sequence) = revived.from;
+        if sequence < chains[number].damaged_below && revived.damaged.is_none() {
+            revived.damaged = Some("a part of the journal that it needs is damaged".to_owned());
+        }
+    }
+    found
+}
+
+fn known_as(mut id: PartitionId) -> PartitionId {
+    if armed(Canary::NoTopicId) {
+        id.topic = TopicId::default();
+    }
+    id
+}
+
+impl Revived {
+    fn new(id: PartitionId, chain: &Chain, from: (usize, u64, u64), state: &State) -> Self {
+        let mut pieces = Vec::new();
+        if !state.tail.is_empty() {
+            pieces.push(Piece::Crumb {
+                pos: state.pos,
+                data: state.tail.clone(),
+            });
+        }
+        let segment = RevivedSegment {
+            base: state.base,
+            before: state.before,
+            pos: state.pos,
+            piece_crc: state.piece_crc,
+            sums_from: state.sums_from as usize,
+            sums: state.sums.clone(),
+            pieces,
+            end: state.pos + state.tail.len() as u64,
+            rolled: false,
+        };
+        Self {
+            id,
+            dir: chain.dir,
+            shard: chain.shard,
+            log_start: state.log_start,
+            end: state.end_offset,
+            segments: vec![segment],
+            damaged: None,
+            from,
+        }
+    }
+
+    fn fenced(id: PartitionId, chain: &Chain, from: (usize, u64, u64), why: String) -> Self {
+        Self {
+            id,
+            dir: chain.dir,
+            shard: chain.shard,
+            log_start: 0,
+            end: 0,
+            segments: Vec::new(),
+            damaged: Some(why),
+            from,
+        }
+    }
+
+    fn is_older_than(&self, place: (usize, u64, u64)) -> bool {
+        let (_, start, sequence) = place;
+        if armed(Canary::IgnoreStartNumber) {
+            return self.from.2 <= sequence;
+        }
+        (self.from.1, self.from.2) <= (start, sequence)
+    }
+
+    /// The journal that this was read from, as a place among those replayed.
+    pub(crate) const fn chain(&self) -> usize {
+        self.from.0
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        if self.damaged.is_some() {
+            return;
+        }
+        let Some(last) = self.segments.last_mut() else {
+            return;
+        };
+        match entry {
+            Entry::Crumb {
+                base,
+                pos,
+                end_offset,
+                data,
+                ..
+            } if *base == last.base => {
+                last.pieces.push(Piece::Crumb {
+                    pos: *pos,
+                    data: data.clone(),
+                });
+                last.end = last.end.max(pos.saturating_add(data.len() as u64));
+                self.end = *end_offset;
+            }
+            Entry::Extent {
+                base,
+                pos,
+                len,
+                crc,
+                end_offset,
+                ..
+            } if *base == last.base => {
+                last.pieces.push(Piece::Extent {
+                    pos: *pos,
+                    len: *len,
+                    crc: *crc,
+                });
+                last.end = last.end.max(pos.saturating_add(*len));
+                self.end = *end_offset;
+            }
+            Entry::Roll { ended, base, .. } if ended.base == last.base => {
+                last.rolled = true;
+                if last.end != ended.end {
+                    self.damaged = Some("the journal contradicts itself".to_owned());
+                    return;
+                }
+                self.segments.push(RevivedSegment::after(*ended, *base));
+            }
+            Entry::Start { log_start, .. } => self.log_start = self.log_start.max(*log_start),
+            _ => self.damaged = Some("the journal contradicts itself".to_owned()),
+        }
+    }
+}
+
+impl RevivedSegment {
+    fn after(before: Ended, base: i64) -> Self {
+        Self {
+            base,
+            before: Some(before),
+            pos: crate::format::DATA_START,
+            piece_crc: 0,
+            sums_from: 0,
+            sums: Vec::new(),
+            pieces: Vec::new(),
+            end: crate::format::DATA_START,
+            rolled: false,
+        }
+    }
+
+    /// Whether anything of it must be in its file.
+    pub(crate) fn needs_file(&self) -> bool {
+        let extents = self
+            .pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Extent { .. }));
+        self.pos > crate::format::DATA_START || extents
+    }
+
+    /// The bytes from `pos` to the end, given those of the extents in order. `None` when they do
+    /// not check or leave a gap.
+    pub(crate) fn content(&self, mut extents: impl Iterator<Item = Bytes>) -> Option<Vec<u8>> {
+        let len = usize::try_from(self.end.checked_sub(self.pos)?).ok()?;
+        let mut content: Vec<u8> = Vec::new();
+        for piece in &self.pieces {
+            let (pos, data) = match piece {
+                Piece::Crumb { pos, data } => (*pos, data.clone()),
+                Piece::Extent { pos, len, crc } => {
+                    let data = extents.next()?;
+                    if data.len() as u64 != *len || crc32c::crc32c(&data) != *crc {
+                        return None;
+                    }
+                    (*pos, data)
+                }
+            };
+            // An extent begins with bytes that crumbs brought before; nothing may be left out.
+            let at = usize::try_from(pos.checked_sub(self.pos)?).ok()?;
+            if at > content.len() {
+                return None;
+            }
+            content.truncate(at);
+            content.extend_from_slice(&data);
+        }
+        (content.len() == len).then_some(content)
+    }
+}

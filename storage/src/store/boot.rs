@@ -1,0 +1,731 @@
+//! The start: locks, scanning the journals, metadata first, then every partition, then the
+//! openings; in the order that the rules of recovery ask for.
+
+use super::api::{Event, Fx, RecoveredPartition, RecoveryReport};
+use super::mail::{Letter, StoreMail};
+use super::script::{OPENED, Outcome, Script};
+use super::{Store, Then};
+use crate::canary::{Canary, armed};
+use crate::format::names::{self, META_JOURNAL};
+use crate::format::round::Entry;
+use crate::format::segment::{SegmentHeader, decode_meta, encode_meta};
+use crate::format::{BLOCK_U64, VERSION};
+use crate::journal::JournalFile;
+use crate::journal::scan::{Chain, Ending, FileScan, assemble};
+use crate::log::revive::{Revived, replay};
+use crate::types::{AlivePartition, Durability, LogConfig, METADATA, PartitionId, Slot, TopicId};
+use bytes::Bytes;
+use reactor::op::{ErrorKind, Now, Op, OpenMode};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+
+/// Bytes of an extent read at once while it is checked.
+const EXTENT_STRIDE: u64 = 4 << 20;
+
+/// What a step of the start waits for.
+#[derive(Debug)]
+pub(crate) enum BootStep {
+    Locked,
+    MetaWritten,
+    Listed,
+    Opened {
+        journal: usize,
+    },
+    Walked {
+        journal: usize,
+        file: usize,
+    },
+    Checked {
+        chain: usize,
+        extent: (u64, u64, u32),
+        id: PartitionId,
+        base: i64,
+    },
+    Voided,
+    TopicsListed,
+    DeadTopic {
+        topic: PathBuf,
+    },
+    DeadPartition {
+        path: PathBuf,
+    },
+}
+
+/// A journal of this shard's share while its files are walked.
+#[derive(Debug)]
+struct ScannedJournal {
+    dir: usize,
+    shard: u16,
+    to_open: VecDeque<u64>,
+    files: Vec<FileScan>,
+    walking: usize,
+    ending: Ending,
+}
+
+/// Everything that is needed only until the shard is ready.
+#[derive(Debug, Default)]
+pub(crate) struct Boot {
+    dir_ids: Vec<u64>,
+    journals: Vec<ScannedJournal>,
+    unscanned: usize,
+    /// Shard 0: reports of the shards, and what came of them.
+    reported: u16,
+    chains: Vec<Chain>,
+    bad_rounds: HashSet<usize>,
+    checks: usize,
+    metadata_ready: bool,
+    opened_shards: u16,
+    alive: Option<Vec<AlivePartition>>,
+    assigned: Option<Vec<Revived>>,
+    pub(crate) settling: HashSet<PartitionId>,
+    pub(crate) configs: HashMap<PartitionId, LogConfig>,
+    restoring: usize,
+    live_topics: HashSet<TopicId>,
+    /// Segment files that nothing names, and folders of topics that are gone.
+    pub(crate) junk: Vec<PathBuf>,
+    dead: Vec<PathBuf>,
+    opening: bool,
+    start: u64,
+    unclean: bool,
+    failed: bool,
+    pub(crate) ready: bool,
+    pub(crate) waiting: VecDeque<Revived>,
+}
+
+impl Store {
+    /// Begins recovery: locks the directories, makes them if need be. Ends with [`Event::Ready`] or
+    /// [`Event::Failed`].
+    pub fn start(&mut self, now: Now, fx: &mut Fx) {
+        if self.config.shard != 0 {
+            return;
+        }
+        let mut script = Script::new();
+        for dir in self.config.dirs.clone() {
+            script = script
+                .then(vec![Op::CreateDir { path: dir.clone() }])
+                .then(vec![Op::Lock {
+                    path: names::lock(&dir),
+                }])
+                .then(vec![
+                    Op::CreateDir {
+                        path: names::journal_dir(&dir),
+                    },
+                    Op::CreateDir {
+                        path: names::topics_dir(&dir),
+                    },
+                ])
+                .then(vec![
+                    Op::ListDir {
+                        path: names::journal_dir(&dir),
+                    },
+                    Op::ListDir {
+                        path: names::topics_dir(&dir),
+                    },
+                ])
+                .then(vec![Op::Open {
+                    path: names::meta(&dir),
+                    mode: OpenMode::Create,
+                    direct: false,
+                }])
+                .then(vec![Op::Read {
+                    file: OPENED,
+                    pos: 0,
+                    len: BLOCK_U64 as u32,
+                }])
+                .then(vec![Op::Close { file: OPENED }]);
+        }
+        let _ = now;
+        self.run(script, Then::Boot(BootStep::Locked), fx);
+    }
+
+    pub(crate) fn end_boot(&mut self, step: BootStep, outcome: Outcome, now: Now, fx: &mut Fx) {
+        if self.boot.failed {
+            return;
+        }
+        match step {
+            BootStep::Locked => self.locked(&outcome, now, fx),
+            BootStep::MetaWritten if outcome.failures.is_empty() => self.begin_all(now, fx),
+            BootStep::Listed if outcome.failures.is_empty() => self.listed(&outcome, now, fx),
+            BootStep::Opened { journal } if outcome.failures.is_empty() => {
+                self.opened_journal(journal, &outcome, now, fx);
+            }
+            BootStep::Walked { journal, file } if outcome.failures.is_empty() => {
+                let bytes = outcome.reads.into_iter().next().unwrap_or_default();
+                let needed = self.boot.journals[journal].files[file].take(&bytes);
+                self.walk(journal, file, needed, now, fx);
+            }
+            BootStep::Checked {
+                chain,
+                extent,
+                id,
+                base,
+            } => {
+                self.checked(chain, extent, id, base, &outcome, now, fx);
+            }
+            BootStep::Voided => {}
+            BootStep::TopicsListed => self.topics_listed(&outcome),
+            BootStep::DeadTopic { topic } => self.dead_topic(topic, &outcome, fx),
+            BootStep::DeadPartition { path } => self.dead_partition(path, &outcome, fx),
+            _ => self.fail(
+                &outcome.failure().map(|f| f.words()).unwrap_or_default(),
+                fx,
+            ),
+        }
+    }
+
+    /// The start is impossible.
+    pub(crate) fn fail(&mut self, why: &str, fx: &mut Fx) {
+        if !self.boot.failed {
+            self.boot.failed = true;
+            fx.events.push(Event::Failed(why.to_owned()));
+        }
+    }
+
+    fn locked(&mut self, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        if let Some(failure) = outcome.failure() {
+            let words = failure.words();
+            let why = if failure.error.kind == ErrorKind::Locked {
+                let path = words
+                    .trim_start_matches("lock ")
+                    .split(':')
+                    .next()
+                    .unwrap_or_default();
+                format!(
+                    "another process uses the log directory (it holds {path}): stop it, or choose \
+                     another directory"
+                )
+            } else {
+                format!("{words}: make the log directory exist and writable for this user")
+            };
+            return self.fail(&why, fx);
+        }
+        let mut script = Script::new();
+        for at in 0..self.config.dirs.len() {
+            let dir = self.config.dirs[at].clone();
+            let meta = &outcome.reads[at];
+            let empty = outcome.listed[2 * at].is_empty() && outcome.listed[2 * at + 1].is_empty();
+            if meta.is_empty() && empty {
+                let id = mix(now.wall_ms as u64 ^ now.mono.0.rotate_left(32) ^ at as u64);
+                self.boot.dir_ids.push(id);
+                let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
+                let mut dirs = vec![Op::SyncDir { path: dir.clone() }];
+                dirs.extend(parent.map(|path| Op::SyncDir {
+                    path: path.to_owned(),
+                }));
+                let content = Bytes::from(encode_meta(id));
+                script = script
+                    .then(vec![Op::Open {
+                        path: names::meta(&dir),
+                        mode: OpenMode::Write,
+                        direct: false,
+                    }])
+                    .then(vec![Op::Write {
+                        file: OPENED,
+                        pos: 0,
+                        parts: vec![content],
+                    }])
+                    .then(vec![Op::Sync { file: OPENED }])
+                    .then(vec![Op::Close { file: OPENED }])
+                    .then(dirs);
+                continue;
+            }
+            if meta.is_empty() {
+                let why = format!(
+                    "{} holds logs, but its file `meta` is empty: restore the file (format version \
+                     {VERSION}) from a backup, or move the directory away",
+                    dir.display()
+                );
+                return self.fail(&why, fx);
+            }
+            match decode_meta(meta) {
+                Ok(id) => self.boot.dir_ids.push(id),
+                Err(why) => {
+                    let why = format!("{} {why}", names::meta(&dir).display());
+                    return self.fail(&why, fx);
+                }
+            }
+        }
+        if script.has_no_steps() {
+            self.begin_all(now, fx);
+        } else {
+            self.run(script, Then::Boot(BootStep::MetaWritten), fx);
+        }
+    }
+
+    fn begin_all(&mut self, now: Now, fx: &mut Fx) {
+        let dir_ids = self.boot.dir_ids.clone();
+        for to in 0..self.config.shards {
+            self.send(
+                to,
+                Letter::Begin {
+                    dir_ids: dir_ids.clone(),
+                },
+                now,
+                fx,
+            );
+        }
+    }
+
+    /// Hands a letter to another shard, or to itself.
+    fn send(&mut self, to: u16, letter: Letter, now: Now, fx: &mut Fx) {
+        if to == self.config.shard {
+            self.letter(letter, now, fx);
+        } else {
+            fx.events.push(Event::Mail {
+                to,
+                mail: StoreMail(letter),
+            });
+        }
+    }
+
+    /// Takes mail of another shard's store.
+    pub fn on_mail(&mut self, _from: u16, mail: StoreMail, now: Now, fx: &mut Fx) {
+        self.letter(mail.0, now, fx);
+    }
+
+    fn letter(&mut self, letter: Letter, now: Now, fx: &mut Fx) {
+        match letter {
+            Letter::Begin { dir_ids } => {
+                for vol in &mut self.vols {
+                    let at = self
+                        .config
+                        .dirs
+                        .iter()
+                        .position(|dir| *dir == vol.dir)
+                        .unwrap_or(0);
+                    vol.journal.dir_id = dir_ids.get(at).copied().unwrap_or(0);
+                }
+                self.boot.dir_ids = dir_ids;
+                let lists = self.config.dirs.iter();
+                let lists = lists
+                    .map(|dir| Op::ListDir {
+                        path: names::journal_dir(dir),
+                    })
+                    .collect();
+                self.run(Script::new().then(lists), Then::Boot(BootStep::Listed), fx);
+            }
+            Letter::Scanned { chains, start } => {
+                self.boot.chains.extend(chains);
+                self.boot.start = self.boot.start.max(start);
+                self.boot.reported += 1;
+                if self.boot.reported == self.config.shards {
+                    self.all_scanned(now, fx);
+                }
+            }
+            Letter::Assign {
+                start,
+                unclean,
+                revived,
+            } => {
+                self.boot.start = start;
+                self.boot.unclean = unclean;
+                self.boot.assigned = Some(revived);
+                self.restore_assigned(now, fx);
+            }
+            Letter::Opened => {
+                self.boot.opened_shards += 1;
+                if self.boot.opened_shards == self.config.shards {
+                    for to in 0..self.config.shards {
+                        self.send(to, Letter::Release, now, fx);
+                    }
+                }
+            }
+            Letter::Release => self.released(now, fx),
+        }
+    }
+
+    fn listed(&mut self, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        let mut found: HashMap<(usize, u16), Vec<u64>> = HashMap::new();
+        for (dir, entries) in outcome.listed.iter().enumerate() {
+            for entry in entries {
+                let Some((shard, number)) = names::parse_journal(&entry.name) else {
+                    continue;
+                };
+                if self.reads_journal_of(shard) {
+                    found.entry((dir, shard)).or_default().push(number);
+                }
+            }
+        }
+        let mut keys: Vec<(usize, u16)> = found.keys().copied().collect();
+        keys.sort_unstable();
+        self.boot.unscanned = keys.len();
+        for (dir, shard) in keys {
+            let mut to_open = found.remove(&(dir, shard)).unwrap_or_default();
+            to_open.sort_unstable();
+            self.boot.journals.push(ScannedJournal {
+                dir,
+                shard,
+                to_open: to_open.into(),
+                files: Vec::new(),
+                walking: 0,
+                ending: Ending::default(),
+            });
+        }
+        for journal in 0..self.boot.journals.len() {
+            self.open_next(journal, fx);
+        }
+        if self.boot.unscanned == 0 {
+            self.report(now, fx);
+        }
+    }
+
+    fn reads_journal_of(&self, shard: u16) -> bool {
+        if armed(Canary::OnlyOwnJournals) && shard != META_JOURNAL {
+            return shard == self.config.shard;
+        }
+        let reader = if shard == META_JOURNAL {
+            0
+        } else {
+            shard % self.config.shards
+        };
+        reader == self.config.shard
+    }
+
+    fn open_next(&mut self, journal: usize, fx: &mut Fx) {
+        let scanned = &self.boot.journals[journal];
+        let Some(number) = scanned.to_open.front() else {
+            return;
+        };
+        let path = names::journal(&self.config.dirs[scanned.dir], scanned.shard, *number);
+        let open = Op::Open {
+            path,
+            mode: OpenMode::Write,
+            direct: true,
+        };
+        self.run(
+            Script::new().then(vec![open]),
+            Then::Boot(BootStep::Opened { journal }),
+            fx,
+        );
+    }
+
+    fn opened_journal(&mut self, journal: usize, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        let Some(opened) = outcome.opened else {
+            return;
+        };
+        let scanned = &mut self.boot.journals[journal];
+        let dir_id = self.boot.dir_ids[scanned.dir];
+        let number = scanned.to_open.pop_front().unwrap_or_default();
+        let scan = FileScan::new(number, opened.file, opened.len, scanned.shard, dir_id);
+        scanned.files.push(scan);
+        scanned.walking += 1;
+        let file = scanned.files.len() - 1;
+        self.open_next(journal, fx);
+        self.walk(journal, file, Some(0), now, fx);
+    }
+
+    /// Reads on in a journal file, or counts it as walked.
+    fn walk(&mut self, journal: usize, file: usize, needed: Option<u64>, now: Now, fx: &mut Fx) {
+        let scanned = &mut self.boot.journals[journal];
+        let scan = &scanned.files[file];
+        if let Some((pos, len)) = needed.and_then(|needed| scan.wants(needed)) {
+            let read = Op::Read {
+                file: scan.file,
+                pos,
+                len,
+            };
+            let then = Then::Boot(BootStep::Walked { journal, file });
+            self.run(Script::new().then(vec![read]), then, fx);
+            return;
+        }
+        scanned.walking -= 1;
+        if scanned.walking == 0 && scanned.to_open.is_empty() {
+            self.boot.unscanned -= 1;
+            if self.boot.unscanned == 0 {
+                self.report(now, fx);
+            }
+        }
+    }
+
+    /// All journals of this shard's share are walked.
+    fn report(&mut self, now: Now, fx: &mut Fx) {
+        let mut chains = Vec::new();
+        let mut start = 0;
+        for journal in &mut self.boot.journals {
+            let (chain, ending) = assemble(journal.dir, journal.shard, &journal.files);
+            journal.ending = ending;
+            start = start.max(ending.start);
+            chains.push(chain);
+        }
+        for at in 0..self.boot.journals.len() {
+            self.adopt(at);
+        }
+        self.send(0, Letter::Scanned { chains, start }, now, fx);
+    }
+
+    /// Goes on with the files of a journal that belongs to this shard.
+    fn adopt(&mut self, at: usize) {
+        let scanned = &self.boot.journals[at];
+        let dir = &self.config.dirs[scanned.dir];
+        let Some(vol) = self
+            .vols
+            .iter_mut()
+            .find(|vol| vol.dir == *dir && vol.journal.shard == scanned.shard)
+        else {
+            return;
+        };
+        let ending = scanned.ending;
+        let journal = &mut vol.journal;
+        if !armed(Canary::RestartSequence) {
+            journal.sequence = ending.sequence + 1;
+        }
+        journal.low = ending.low.max(1);
+        journal.salt_before = ending.salt;
+        let mut chain = Vec::new();
+        for scan in &scanned.files {
+            journal.next_number = journal.next_number.max(scan.number + 1);
+            let first = scan.first_in(ending.low, ending.sequence);
+            let file = JournalFile {
+                number: scan.number,
+                file: scan.file,
+                len: scan.len,
+                first: first.unwrap_or(0),
+            };
+            match first {
+                Some(_) => chain.push(file),
+                None if scan.len >= crate::journal::JOURNAL_BYTES_MIN => {
+                    journal.spare.push_back(file)
+                }
+                None => {}
+            }
+        }
+        chain.sort_unstable_by_key(|file| file.first);
+        journal.chain = chain.into();
+    }
+
+    fn all_scanned(&mut self, now: Now, fx: &mut Fx) {
+        self.boot.unclean = self.boot.chains.iter().any(|chain| !chain.clean);
+        if !armed(Canary::KeepStartNumber) {
+            self.boot.start += 1;
+        }
+        self.boot.start = self.boot.start.max(1);
+        let meta = |chain: &Chain| chain.shard == META_JOURNAL;
+        let metadata = self.boot.chains.iter().position(meta);
+        match metadata {
+            Some(at) => self.check_last_rounds(&[at], fx),
+            None => {}
+        }
+        if self.boot.checks == 0 {
+            self.last_rounds_known(now, fx);
+        }
+    }
+
+    /// Reads the extents that the last rounds of some chains name (rules 19 and 20).
+    fn check_last_rounds(&mut self, chains: &[usize], fx: &mut Fx) {
+        if armed(Canary::LastRoundUnchecked) {
+            return;
+        }
+        let revived = replay(&self.boot.chains);
+        let alive: Option<HashSet<PartitionId>> = self
+            .boot
+            .alive
+            .as_ref()
+            .map(|alive| alive.iter().map(|partition| partition.id).collect());
+        let mut scripts = Vec::new();
+        for &chain in chains {
+            let Some(last) = self.boot.chains[chain].rounds.last() else {
+                continue;
+            };
+            for entry in &last.entries {
+                let Entry::Extent {
+                    id,
+                    base,
+                    pos,
+                    len,
+                    crc,
+                    end_offset,
+                } = entry
+                else {
+                    continue;
+                };
+                let lives = *id == METADATA || alive.as_ref().is_some_and(|all| all.contains(id));
+                let known = revived.get(id).filter(|known| known.chain() == chain);
+                let needed = known.is_some_and(|known| *end_offset > known.log_start);
+                if !(lives && needed) && !armed(Canary::DeadExtentsChecked) {
+                    continue;
+                }
+                let dir = &self.config.dirs[self.boot.chains[chain].dir];
+                let path = names::segment(dir, id, *base);
+                let script = read_extent(path, *pos, *len);
+                let extent = (*pos, *len, *crc);
+                scripts.push((
+                    script,
+                    BootStep::Checked {
+                        chain,
+                        extent,
+                        id: *id,
+                        base: *base,
+                    },
+                ));
+            }
+        }
+        self.boot.checks = scripts.len();
+        for (script, step) in scripts {
+            self.run(script, Then::Boot(step), fx);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of one step and what every step takes"
+    )]
+    fn checked(
+        &mut self,
+        chain: usize,
+        extent: (u64, u64, u32),
+        id: PartitionId,
+        base: i64,
+        outcome: &Outcome,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        if let Some(opened) = outcome.opened {
+            let close = Script::new().then(vec![Op::Close { file: opened.file }]);
+            self.run(close, Then::Nothing, fx);
+        }
+        let (_, len, crc) = extent;
+        let mut reads = outcome.reads.iter();
+        let header = reads.next().and_then(|block| SegmentHeader::decode(block));
+        let own = header.is_some_and(|header| header.id == id && header.base == base);
+        let own = own || armed(Canary::NoSegmentHeader);
+        let (mut sum, mut seen) = (0, 0);
+        for bytes in reads {
+            sum = crc32c::crc32c_append(sum, bytes);
+            seen += bytes.len() as u64;
+        }
+        if outcome.failure().is_some() || !own || seen != len || sum != crc {
+            self.boot.bad_rounds.insert(chain);
+        }
+        self.boot.checks -= 1;
+        if self.boot.checks == 0 {
+            self.last_rounds_known(now, fx);
+        }
+    }
+
+    /// Drops the last rounds that were never complete, and hands the partitions out.
+    fn last_rounds_known(&mut self, now: Now, fx: &mut Fx) {
+        for chain in std::mem::take(&mut self.boot.bad_rounds) {
+            self.boot.chains[chain].rounds.pop();
+        }
+        if !self.boot.metadata_ready {
+            let revived = replay(&self.boot.chains).remove(&METADATA);
+            let known = revived.into_iter().collect();
+            self.boot.assigned = Some(known);
+            self.restore_metadata(now, fx);
+            return;
+        }
+        let mut shares: Vec<Vec<Revived>> = vec![Vec::new(); usize::from(self.config.shards)];
+        let mut revived = replay(&self.boot.chains);
+        for partition in self.boot.alive.iter().flatten() {
+            if partition.id == METADATA {
+                continue;
+            }
+            let share = shares.get_mut(usize::from(partition.owner));
+            if let (Some(share), Some(known)) = (share, revived.remove(&partition.id)) {
+                share.push(known);
+            }
+        }
+        self.boot.chains.clear();
+        let (start, unclean) = (self.boot.start, self.boot.unclean);
+        for (to, revived) in shares.into_iter().enumerate() {
+            self.send(
+                to as u16,
+                Letter::Assign {
+                    start,
+                    unclean,
+                    revived,
+                },
+                now,
+                fx,
+            );
+        }
+    }
+
+    /// Tells which partitions exist and who owns them: on every shard, once, when the metadata has
+    /// been replayed.
+    pub fn set_alive(&mut self, alive: &[AlivePartition], now: Now, fx: &mut Fx) {
+        self.boot.alive = Some(alive.to_vec());
+        self.boot.live_topics = alive.iter().map(|partition| partition.id.topic).collect();
+        let shard = self.config.shard;
+        for partition in alive.iter().filter(|partition| partition.owner == shard) {
+            if let Some(slot) = self.slot(&partition.id) {
+                self.configure(slot, partition.config.clone());
+            }
+        }
+        if self.config.shard == 0 {
+            let lists = self.config.dirs.iter();
+            let lists = lists
+                .map(|dir| Op::ListDir {
+                    path: names::topics_dir(dir),
+                })
+                .collect();
+            self.run(
+                Script::new().then(lists),
+                Then::Boot(BootStep::TopicsListed),
+                fx,
+            );
+            let others = |at: &usize| self.boot.chains[*at].shard != META_JOURNAL;
+            let chains: Vec<usize> = (0..self.boot.chains.len()).filter(others).collect();
+            self.check_last_rounds(&chains, fx);
+            if self.boot.checks == 0 {
+                self.last_rounds_known(now, fx);
+            }
+        } else {
+            self.restore_assigned(now, fx);
+        }
+    }
+}
+
+impl Store {
+    /// Notes which folders belong to topics that are gone.
+    fn topics_listed(&mut self, outcome: &Outcome) {
+        for (at, entries) in outcome.listed.iter().enumerate() {
+            for entry in entries {
+                let Some(topic) = names::parse_topic(&entry.name) else {
+                    continue;
+                };
+                if topic != METADATA.topic && !self.boot.live_topics.contains(&topic) {
+                    self.boot
+                        .dead
+                        .push(names::topic(&self.config.dirs[at], topic));
+                }
+            }
+        }
+    }
+}
+
+fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {
+    let mut script = Script::new()
+        .then(vec![Op::Open {
+            path,
+            mode: OpenMode::Read,
+            direct: true,
+        }])
+        .then(vec![Op::Read {
+            file: OPENED,
+            pos: 0,
+            len: BLOCK_U64 as u32,
+        }]);
+    let mut at = pos;
+    while at < pos + len {
+        let now = (pos + len - at).min(EXTENT_STRIDE);
+        script = script.then(vec![Op::Read {
+            file: OPENED,
+            pos: at,
+            len: now as u32,
+        }]);
+        at += now;
+    }
+    script
+}
+
+/// Spreads the bits of a number over all 64 (the finaliser of MurmurHash3, by way of SplitMix64).
+const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Opening the journals, once every partition is in its segments.
+mod opening;

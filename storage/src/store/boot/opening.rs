@@ -1,0 +1,293 @@
+use super::*;
+use crate::format::round::{ROUND_HEADER_LEN, RoundHeader, VOID};
+use crate::journal::scan::FileScan;
+use crate::log::Log;
+
+/// Partitions restored at the same time.
+const RESTORES_MAX: usize = 8;
+
+impl Store {
+    pub(super) fn restore_metadata(&mut self, now: Now, fx: &mut Fx) {
+        let known: VecDeque<Revived> = self.boot.assigned.take().into_iter().flatten().collect();
+        self.boot.restoring = known.len();
+        self.boot.waiting = known;
+        self.restore_more(now, fx);
+    }
+
+    /// Restores this shard's partitions once it knows both which they are and what is known of them.
+    pub(super) fn restore_assigned(&mut self, now: Now, fx: &mut Fx) {
+        if self.boot.alive.is_none() {
+            return;
+        }
+        let Some(assigned) = self.boot.assigned.take() else {
+            return;
+        };
+        let alive = self.boot.alive.take().unwrap_or_default();
+        let shard = self.config.shard;
+        for partition in alive.iter().filter(|partition| partition.owner == shard) {
+            self.boot
+                .configs
+                .insert(partition.id, partition.config.clone());
+        }
+        for partition in alive.iter().filter(|partition| partition.owner == shard) {
+            let has_data = assigned.iter().any(|known| known.id == partition.id);
+            if !has_data {
+                self.create(partition.id, partition.config.clone(), now);
+            }
+        }
+        self.boot.restoring = assigned.len();
+        self.boot.waiting = assigned.into();
+        self.restore_more(now, fx);
+    }
+
+    pub(in crate::store) fn restore_more(&mut self, now: Now, fx: &mut Fx) {
+        while self.restores.len() + self.boot.settling.len() < RESTORES_MAX {
+            let Some(revived) = self.boot.waiting.pop_front() else {
+                break;
+            };
+            self.restore(revived, now, fx);
+        }
+        if self.boot.restoring == 0 && !self.boot.failed {
+            self.begin_openings(now, fx);
+        }
+    }
+
+    /// A restored partition is waiting for its blocks to be in its segments.
+    pub(in crate::store) fn settle(&mut self, id: PartitionId) {
+        self.boot.settling.insert(id);
+    }
+
+    /// Everything of a restored partition is where it belongs.
+    pub(in crate::store) fn settled(&mut self, id: &PartitionId, now: Now, fx: &mut Fx) {
+        if self.boot.settling.remove(id) {
+            self.restored(now, fx);
+        }
+    }
+
+    pub(in crate::store) fn restored(&mut self, now: Now, fx: &mut Fx) {
+        self.boot.restoring -= 1;
+        self.restore_more(now, fx);
+    }
+
+    pub(in crate::store) fn restoring_others(&self) -> bool {
+        !self.boot.settling.is_empty() || !self.restores.is_empty()
+    }
+
+    /// Restates every partition of this shard at the beginning of a new file of each journal.
+    fn begin_openings(&mut self, now: Now, fx: &mut Fx) {
+        let metadata = self.config.shard == 0 && !self.boot.metadata_ready;
+        if self.boot.opening {
+            return;
+        }
+        self.boot.opening = !metadata;
+        let first = usize::from(self.config.shard == 0);
+        let range = if metadata {
+            0..1
+        } else {
+            first..self.vols.len()
+        };
+        for v in range {
+            let salt = mix(now.wall_ms as u64 ^ now.mono.0.rotate_left(29) ^ (v as u64) << 56);
+            let journal = &mut self.vols[v].journal;
+            journal.start = self.boot.start;
+            journal.salt = salt;
+            journal.live = true;
+            journal.opening = true;
+            if armed(Canary::NoOpeningRound) && journal.enter_next(std::iter::empty()) {
+                journal.entered = true;
+                self.opened(v, now, fx);
+                continue;
+            }
+            self.prepare_file(v, fx);
+            self.begin_round(v, now, fx);
+        }
+    }
+
+    /// The opening of a journal is durable.
+    pub(in crate::store) fn opened(&mut self, v: usize, now: Now, fx: &mut Fx) {
+        self.vols[v].journal.opening = false;
+        if self.config.shard == 0 && v == 0 {
+            self.boot.metadata_ready = true;
+            let damaged = self
+                .slot(&METADATA)
+                .and_then(|slot| self.log(slot)?.damaged.clone());
+            if let Some(why) = damaged {
+                let why = format!(
+                    "the metadata log is damaged ({why}): restore {} from a backup",
+                    names::partition(&self.config.dirs[0], &METADATA).display()
+                );
+                return self.fail(&why, fx);
+            }
+            fx.events.push(Event::MetadataReady);
+            return;
+        }
+        if self
+            .vols
+            .iter()
+            .all(|vol| vol.journal.live && !vol.journal.opening)
+        {
+            self.send(0, Letter::Opened, now, fx);
+        }
+    }
+
+    /// Every opening of every shard is durable: old journals may go.
+    pub(super) fn released(&mut self, now: Now, fx: &mut Fx) {
+        for vol in &mut self.vols {
+            vol.journal.low_held = false;
+        }
+        self.boot.ready = true;
+        self.void_gone(fx);
+        for path in std::mem::take(&mut self.boot.junk) {
+            let unlink = Script::new().then(vec![Op::Unlink { path }]).keep_going();
+            self.run(unlink, Then::Nothing, fx);
+        }
+        for topic in std::mem::take(&mut self.boot.dead) {
+            let list = vec![Op::ListDir {
+                path: topic.clone(),
+            }];
+            self.run(
+                Script::new().then(list),
+                Then::Boot(BootStep::DeadTopic { topic }),
+                fx,
+            );
+        }
+        for v in 0..self.vols.len() {
+            self.begin_round(v, now, fx);
+        }
+        self.next_check = Some(now.mono.after_ms(self.config.retention_check_ms.max(1)));
+        self.next_idle = Some(now.mono.after_ms(1000));
+        fx.wake(now.mono.after_ms(1000));
+        let unclean = self.boot.unclean;
+        let logs = self.logs.iter().enumerate();
+        let partitions = logs.filter_map(|(at, log)| recovered(at, log.as_ref()?, unclean));
+        let partitions = partitions.collect();
+        let start_number = self.boot.start;
+        fx.events.push(Event::Ready(RecoveryReport {
+            unclean,
+            start_number,
+            partitions,
+        }));
+    }
+
+    /// Ends the journals of shards that no longer exist (rule 24).
+    fn void_gone(&mut self, fx: &mut Fx) {
+        let journals = std::mem::take(&mut self.boot.journals);
+        for scanned in journals {
+            let dir = self.config.dirs[scanned.dir].clone();
+            let mine =
+                |vol: &crate::store::Volume| vol.dir == dir && vol.journal.shard == scanned.shard;
+            if self.vols.iter().any(mine) {
+                continue;
+            }
+            let header = RoundHeader {
+                flags: VOID,
+                shard: scanned.shard,
+                dir_id: self.boot.dir_ids[scanned.dir],
+                sequence: scanned.ending.sequence + 1,
+                start: self.boot.start,
+                low: scanned.ending.sequence + 1,
+                salt: mix(scanned.ending.salt),
+                salt_before: scanned.ending.salt,
+            };
+            let script = void(&dir, scanned.shard, &scanned.files, &header);
+            self.run(script, Then::Boot(BootStep::Voided), fx);
+        }
+    }
+
+    pub(super) fn dead_topic(&mut self, topic: PathBuf, outcome: &Outcome, fx: &mut Fx) {
+        for entry in outcome.listed.iter().flatten().filter(|entry| entry.is_dir) {
+            let path = topic.join(&entry.name);
+            let list = vec![Op::ListDir { path: path.clone() }];
+            self.run(
+                Script::new().then(list),
+                Then::Boot(BootStep::DeadPartition { path }),
+                fx,
+            );
+        }
+    }
+
+    pub(super) fn dead_partition(&mut self, path: PathBuf, outcome: &Outcome, fx: &mut Fx) {
+        let files = outcome.listed.iter().flatten();
+        let unlinks = files
+            .map(|entry| Op::Unlink {
+                path: path.join(&entry.name),
+            })
+            .collect();
+        let topic = path.parent().map(|topic| Op::RemoveDir {
+            path: topic.to_owned(),
+        });
+        let script = Script::new()
+            .then(unlinks)
+            .then(vec![Op::RemoveDir { path }])
+            .then(topic.into_iter().collect())
+            .keep_going();
+        self.run(script, Then::Nothing, fx);
+    }
+}
+
+fn void(dir: &std::path::Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Script {
+    let mut bytes = vec![0; ROUND_HEADER_LEN];
+    header.seal(&mut bytes);
+    let number = files.iter().map(|file| file.number).max().unwrap_or(0) + 1;
+    let path = names::journal(dir, shard, number);
+    let draft = names::unfinished(&path);
+    let folder = names::journal_dir(dir);
+    let sync = || {
+        vec![Op::SyncDir {
+            path: folder.clone(),
+        }]
+    };
+    let closes = files
+        .iter()
+        .map(|file| Op::Close { file: file.file })
+        .collect();
+    let unlinks = files
+        .iter()
+        .map(|file| Op::Unlink {
+            path: names::journal(dir, shard, file.number),
+        })
+        .collect();
+    let script = Script::new().then(closes);
+    if armed(Canary::GoneJournalNotVoided) {
+        return script.then(unlinks);
+    }
+    let write = Op::Write {
+        file: OPENED,
+        pos: 0,
+        parts: vec![Bytes::from(bytes)],
+    };
+    script
+        .then(vec![Op::Open {
+            path: draft.clone(),
+            mode: OpenMode::Create,
+            direct: false,
+        }])
+        .then(vec![write])
+        .then(vec![Op::Sync { file: OPENED }])
+        .then(vec![Op::Close { file: OPENED }])
+        .then(vec![Op::Rename {
+            from: draft,
+            to: path.clone(),
+        }])
+        .then(sync())
+        .then(unlinks)
+        .then(sync())
+        .then(vec![Op::Unlink { path }])
+        .then(sync())
+}
+
+fn recovered(at: usize, log: &Log, unclean: bool) -> Option<RecoveredPartition> {
+    if log.end == 0 && log.damaged.is_none() {
+        return None;
+    }
+    let memory = log.config.durability == Durability::Memory;
+    Some(RecoveredPartition {
+        slot: Slot(at as u32),
+        id: log.id,
+        log_start: log.log_start,
+        end: log.end,
+        durability: log.config.durability,
+        fenced: log.fenced.is_some(),
+        may_have_lost: unclean && memory,
+    })
+}

@@ -1,0 +1,592 @@
+//! Moving one partition's blocks from memory to its segments: files are made and grown, runs of
+//! full blocks destaged, complete segments sealed with their checksums, retired ones unlinked.
+
+use super::api::{Event, Fx};
+use super::script::{OPENED, Outcome, Script};
+use super::{Store, Then};
+use crate::canary::{Canary, armed};
+use crate::format::names;
+use crate::format::segment::{
+    SUMS_PER_BLOCK, SegmentHeader, sums_block, sums_header, sums_position,
+};
+use crate::format::{block_ceil, block_floor};
+use crate::log::Log;
+use crate::log::checkpoint::Checkpoint;
+use crate::log::segment::{File, Segment};
+use crate::types::Slot;
+use bytes::Bytes;
+use reactor::op::{ErrorKind, Now, Op, OpenMode};
+use std::path::Path;
+
+/// Full blocks go to the segment in runs of at least this many bytes, unless space is wanted.
+const DESTAGE_RUN: u64 = 64 * 1024;
+
+/// Segments grow by doubling, within these bounds in bytes.
+const GROW_MIN: u64 = 256 * 1024;
+const GROW_MAX: u64 = 64 << 20;
+
+/// What is derived from batches is saved after this many bytes of them.
+pub(crate) const SAVE_DERIVED_AFTER: u64 = 16 << 20;
+
+/// A full directory is tried again after this long, in ms.
+const FULL_RETRY_MS: u64 = 1000;
+
+/// What was done to a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Made,
+    Grown {
+        to: u64,
+    },
+    Destaged {
+        from: u64,
+    },
+    /// Checksums up to this many are in the sidecar.
+    Summed {
+        to: usize,
+    },
+    Sealed,
+}
+
+impl Store {
+    /// Starts whatever the partition's segments need next.
+    pub(crate) fn pump(&mut self, slot: Slot, now: Now, fx: &mut Fx) {
+        let Some(log) = self.log(slot) else {
+            return;
+        };
+        let v = log.vol;
+        if log.deleted {
+            self.bury(slot, fx);
+            return;
+        }
+        if log.fenced.is_some() || log.damaged.is_some() {
+            return;
+        }
+        for at in 0..self.log(slot).map_or(0, |log| log.segments.len()) {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                return;
+            };
+            if !log.segments[at].sealed {
+                let full = self.vols[v].full.is_some();
+                let dir = self.vols[v].dir.clone();
+                let bulk_min = self.vols[v].journal.bulk_min();
+                if let Some((script, step)) = log.next_step(at, &dir, bulk_min, full) {
+                    log.busy += 1;
+                    let base = log.segments[at].base;
+                    self.run(script, Then::Io(slot, base, step), fx);
+                }
+            }
+        }
+        self.after_pump(slot, now, fx);
+    }
+
+    /// Tells the journal what has become possible.
+    fn after_pump(&mut self, slot: Slot, now: Now, fx: &mut Fx) {
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        let (v, id) = (log.vol, log.id);
+        let sealed = log
+            .segments
+            .iter()
+            .filter(|segment| segment.rolled)
+            .all(|s| s.sealed);
+        if log.urgent && log.is_settled() && log.destageable() == 0 && sealed {
+            log.urgent = false;
+            self.settled(&id, now, fx);
+            self.begin_round(v, now, fx);
+        }
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        if log.blocked && !log.waits_for_file() {
+            log.blocked = false;
+            self.mark_dirty(slot);
+            self.begin_round(v, now, fx);
+        }
+    }
+
+    /// A step is over.
+    pub(crate) fn end_io(
+        &mut self,
+        slot: Slot,
+        base: i64,
+        step: Step,
+        outcome: &Outcome,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        log.busy -= 1;
+        let v = log.vol;
+        let failed = outcome
+            .failure()
+            .map(|failure| (failure.error.kind, failure.words()));
+        let Some(segment) = log.segment_mut(base) else {
+            self.pump(slot, now, fx);
+            return;
+        };
+        if let Some((kind, why)) = failed {
+            segment.give_up(step);
+            if let (Step::Made, Some(opened)) = (step, outcome.opened) {
+                let close = Script::new().then(vec![Op::Close { file: opened.file }]);
+                self.run(close, Then::Nothing, fx);
+            }
+            if !self.out_of_space(v, kind, now, fx) {
+                self.fence(slot, &why, fx);
+            }
+            return;
+        }
+        segment.finish(step, outcome);
+        if let Some(opened) = outcome.opened {
+            self.told_buffered(v, opened.direct, fx);
+        }
+        if matches!(step, Step::Made | Step::Grown { .. }) && self.vols[v].told_full {
+            self.vols[v].told_full = false;
+            let dir = self.vols[v].dir.clone();
+            fx.events.push(Event::SpaceBack { dir });
+        }
+        if step == Step::Sealed {
+            self.write_index(slot, base, fx);
+            self.retire(slot, fx);
+        }
+        self.pump(slot, now, fx);
+    }
+
+    /// Whether `kind` means that the directory is full for now; it is tried again later then.
+    pub(crate) fn out_of_space(
+        &mut self,
+        v: usize,
+        kind: ErrorKind,
+        now: Now,
+        fx: &mut Fx,
+    ) -> bool {
+        if !matches!(kind, ErrorKind::NoSpace | ErrorKind::TooManyFiles) {
+            return false;
+        }
+        let retry = now.mono.after_ms(FULL_RETRY_MS);
+        let vol = &mut self.vols[v];
+        vol.full = Some(retry);
+        fx.wake(retry);
+        if !vol.told_full {
+            vol.told_full = true;
+            fx.events.push(Event::SpaceFull {
+                dir: vol.dir.clone(),
+            });
+        }
+        true
+    }
+
+    /// Tries a full directory again.
+    pub(crate) fn retry_space(&mut self, v: usize, now: Now, fx: &mut Fx) {
+        self.vols[v].full = None;
+        self.prepare_file(v, fx);
+        for at in 0..self.logs.len() {
+            if self.logs[at].as_ref().is_some_and(|log| log.vol == v) {
+                self.pump(Slot(at as u32), now, fx);
+            }
+        }
+    }
+
+    fn write_index(&mut self, slot: Slot, base: i64, fx: &mut Fx) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let path = names::index(&self.vols[log.vol].dir, &log.id, base);
+        let Some(index) = log
+            .segment_mut(base)
+            .and_then(|segment| segment.index.as_mut())
+        else {
+            return;
+        };
+        index.shrink();
+        let script = write_whole(&path, index.encode());
+        self.run(script, Then::Nothing, fx);
+    }
+
+    /// Saves what is derived from the batches when much was appended since the last time, as soon
+    /// as all that it rests on is durable.
+    pub(crate) fn save_derived(&mut self, slot: Slot, enough: u64, fx: &mut Fx) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if log.snapshot.is_none() && log.appended_since >= enough {
+            log.appended_since = 0;
+            log.snapshot = Checkpoint::of(log).map(|bytes| (log.end, bytes));
+        }
+        let on_disk = log
+            .segments
+            .iter()
+            .any(|segment| segment.file != File::Absent);
+        let due = log.snapshot.take_if(|(end, _)| *end <= log.durable_end);
+        let Some((_, bytes)) = due.filter(|_| on_disk) else {
+            return;
+        };
+        let dir = &self.vols[log.vol].dir;
+        let path = names::checkpoint(dir, &log.id);
+        let draft = names::unfinished(&path);
+        let folder = names::partition(dir, &log.id);
+        let write = Op::Write {
+            file: OPENED,
+            pos: 0,
+            parts: vec![Bytes::from(bytes)],
+        };
+        let script = Script::new()
+            .then(vec![Op::Open {
+                path: draft.clone(),
+                mode: OpenMode::Create,
+                direct: false,
+            }])
+            .then(vec![Op::Truncate {
+                file: OPENED,
+                len: 0,
+            }])
+            .then(vec![write])
+            .then(vec![Op::Sync { file: OPENED }])
+            .then(vec![Op::Close { file: OPENED }])
+            .then(vec![Op::Rename {
+                from: draft,
+                to: path,
+            }])
+            .then(vec![Op::SyncDir { path: folder }]);
+        self.run(script, Then::Nothing, fx);
+    }
+
+    /// Unlinks segments wholly below the log start.
+    pub(crate) fn retire(&mut self, slot: Slot, fx: &mut Fx) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let dir = self.vols[log.vol].dir.clone();
+        let start = if armed(Canary::RetireBeforeLogStart) {
+            log.log_start
+        } else {
+            log.log_start_durable
+        };
+        let mut scripts = Vec::new();
+        while log.segments.len() > 1 && log.segments[1].base <= start {
+            let first = &log.segments[0];
+            if !first.sealed || first.readers > 0 {
+                break;
+            }
+            let Some(first) = log.segments.pop_front() else {
+                break;
+            };
+            scripts.push(unlink_segment(&dir, log, &first));
+        }
+        log.epochs.truncate_front(log.log_start);
+        for script in scripts {
+            self.run(script, Then::Nothing, fx);
+        }
+    }
+
+    /// Unlinks everything of a deleted partition once nothing of it is in flight.
+    pub(crate) fn bury(&mut self, slot: Slot, fx: &mut Fx) {
+        let Some(log) = self.log(slot) else {
+            return;
+        };
+        let reading = log.segments.iter().any(|segment| segment.readers > 0);
+        if (log.busy > 0 || reading) && !armed(Canary::RecycleInFlight) {
+            return;
+        }
+        let dir = self.vols[log.vol].dir.clone();
+        let mut closes = Vec::new();
+        let mut unlinks = vec![Op::Unlink {
+            path: names::checkpoint(&dir, &log.id),
+        }];
+        for segment in &log.segments {
+            if let File::Open(file) = segment.file {
+                closes.push(Op::Close { file });
+            }
+            unlinks.extend(unlinks_of(&dir, log, segment.base));
+        }
+        let folder = names::partition(&dir, &log.id);
+        let script = Script::new()
+            .then(closes)
+            .then(unlinks)
+            .then(vec![Op::RemoveDir { path: folder }])
+            .then(vec![Op::RemoveDir {
+                path: names::topic(&dir, log.id.topic),
+            }])
+            .keep_going();
+        self.logs[slot.0 as usize] = None;
+        self.run(script, Then::Nothing, fx);
+    }
+}
+
+/// Writes a small file whole and renames it to its name; not synced.
+fn write_whole(path: &Path, content: Vec<u8>) -> Script {
+    let draft = path.with_extension("tmp");
+    let write = Op::Write {
+        file: OPENED,
+        pos: 0,
+        parts: vec![Bytes::from(content)],
+    };
+    Script::new()
+        .then(vec![Op::Open {
+            path: draft.clone(),
+            mode: OpenMode::Create,
+            direct: false,
+        }])
+        .then(vec![Op::Truncate {
+            file: OPENED,
+            len: 0,
+        }])
+        .then(vec![write])
+        .then(vec![Op::Close { file: OPENED }])
+        .then(vec![Op::Rename {
+            from: draft,
+            to: path.to_owned(),
+        }])
+}
+
+fn unlinks_of(dir: &Path, log: &Log, base: i64) -> Vec<Op> {
+    [
+        names::segment(dir, &log.id, base),
+        names::sums(dir, &log.id, base),
+        names::index(dir, &log.id, base),
+    ]
+    .into_iter()
+    .map(|path| Op::Unlink { path })
+    .collect()
+}
+
+fn unlink_segment(dir: &Path, log: &Log, segment: &Segment) -> Script {
+    let mut closes = Vec::new();
+    if let File::Open(file) = segment.file {
+        closes.push(Op::Close { file });
+    }
+    Script::new()
+        .then(closes)
+        .then(unlinks_of(dir, log, segment.base))
+        .keep_going()
+}
+
+/// Bytes at an address that direct I/O accepts.
+fn aligned(bytes: &[u8]) -> Bytes {
+    let arena = reactor::buf::Arena::heap(bytes.len().next_multiple_of(reactor::buf::BLOCK));
+    let mut buf = arena
+        .alloc(bytes.len())
+        .expect("the arena holds exactly this");
+    buf.append(bytes);
+    buf.freeze()
+}
+
+impl Log {
+    /// Whether bulk cannot have a place in a round yet.
+    fn waits_for_file(&self) -> bool {
+        self.segments
+            .iter()
+            .skip(self.journaled_segment())
+            .any(|segment| {
+                let open = matches!(segment.file, File::Open(_));
+                !open || segment.allocated < block_floor(segment.end)
+            })
+    }
+
+    /// The next thing to do for one segment, if there is one.
+    fn next_step(
+        &mut self,
+        at: usize,
+        dir: &Path,
+        bulk_min: u64,
+        full: bool,
+    ) -> Option<(Script, Step)> {
+        let id = self.id;
+        let urgent = self.urgent;
+        let limit = self.config.segment_bytes;
+        let segment = &mut self.segments[at];
+        let writable = segment.writable();
+        let left = writable.saturating_sub(segment.written());
+        let wanted = left >= DESTAGE_RUN || (left > 0 && (urgent || segment.roll_journaled));
+        let bulk = segment.end - segment.journaled >= bulk_min;
+        let target = if bulk {
+            writable.max(block_floor(segment.end))
+        } else {
+            writable
+        };
+        match segment.file {
+            File::Absent if (wanted || bulk) && !full => {
+                segment.file = File::Making;
+                Some((make(dir, &id, segment), Step::Made))
+            }
+            File::Open(file) if (wanted || bulk) && segment.allocated < target => {
+                if segment.growing || full {
+                    return None;
+                }
+                segment.growing = true;
+                let step = segment
+                    .allocated
+                    .clamp(GROW_MIN, GROW_MAX)
+                    .min(block_ceil(limit));
+                let to = block_ceil(target.max(segment.allocated + step));
+                let pos = segment.allocated;
+                let grow = Op::Allocate {
+                    file,
+                    pos,
+                    len: to - pos,
+                };
+                Some((Script::new().then(vec![grow]), Step::Grown { to }))
+            }
+            File::Open(file) if wanted && !segment.destaging => {
+                segment.destaging = true;
+                let (from, parts, _) = segment.begin_write(writable);
+                let write = Op::Write {
+                    file,
+                    pos: from,
+                    parts,
+                };
+                let script = Script::new()
+                    .then(vec![write])
+                    .then(vec![Op::Sync { file }]);
+                Some((script, Step::Destaged { from }))
+            }
+            File::Open(_) if !segment.sums_busy => sums_step(dir, &id, segment),
+            _ => None,
+        }
+    }
+}
+
+/// Creates the file with its header; all of it durable before anything rests on it (rule 12).
+fn make(dir: &Path, id: &crate::types::PartitionId, segment: &Segment) -> Script {
+    let header = SegmentHeader {
+        id: *id,
+        base: segment.base,
+        before: segment.before,
+    };
+    let path = names::segment(dir, id, segment.base);
+    let folder = names::partition(dir, id);
+    let topic = names::topic(dir, id.topic);
+    let write = Op::Write {
+        file: OPENED,
+        pos: 0,
+        parts: vec![aligned(&header.encode())],
+    };
+    let mut syncs = vec![Op::Sync { file: OPENED }];
+    if !armed(Canary::SegmentDirNotSynced) {
+        syncs.extend([
+            Op::SyncDir {
+                path: folder.clone(),
+            },
+            Op::SyncDir {
+                path: topic.clone(),
+            },
+            Op::SyncDir {
+                path: names::topics_dir(dir),
+            },
+        ]);
+    }
+    Script::new()
+        .then(vec![Op::CreateDir { path: topic }])
+        .then(vec![Op::CreateDir { path: folder }])
+        .then(vec![Op::Open {
+            path,
+            mode: OpenMode::Create,
+            direct: true,
+        }])
+        .then(vec![Op::Allocate {
+            file: OPENED,
+            pos: 0,
+            len: GROW_MIN,
+        }])
+        .then(vec![write])
+        .then(syncs)
+}
+
+/// Writes checksums that are due: whole blocks of them, or all at the end.
+fn sums_step(
+    dir: &Path,
+    id: &crate::types::PartitionId,
+    segment: &mut Segment,
+) -> Option<(Script, Step)> {
+    let complete = segment.roll_journaled
+        && segment.is_quiet()
+        && segment.written() == block_ceil(segment.end);
+    if !complete && !segment.sums_due() {
+        return None;
+    }
+    segment.sums_busy = true;
+    let from = segment.sums_durable;
+    let (sums, to, step) = if complete {
+        let sums = segment.final_sums();
+        let to = sums.len();
+        (sums, to, Step::Sealed)
+    } else {
+        let to = from + SUMS_PER_BLOCK;
+        (segment.sums[..to].to_vec(), to, Step::Summed { to })
+    };
+    let mut content = Vec::new();
+    let mut pos = sums_position(from / SUMS_PER_BLOCK);
+    if from == 0 {
+        content = sums_header(id, segment.base);
+        pos = 0;
+    }
+    for block in sums[from..to].chunks(SUMS_PER_BLOCK) {
+        content.extend(sums_block(block));
+    }
+    let path = names::sums(dir, id, segment.base);
+    let mut script = Script::new().then(vec![Op::Open {
+        path,
+        mode: OpenMode::Create,
+        direct: true,
+    }]);
+    if !content.is_empty() {
+        script = script.then(vec![Op::Write {
+            file: OPENED,
+            pos,
+            parts: vec![aligned(&content)],
+        }]);
+    }
+    let folder = names::partition(dir, id);
+    let script = script
+        .then(vec![
+            Op::Sync { file: OPENED },
+            Op::SyncDir { path: folder },
+        ])
+        .then(vec![Op::Close { file: OPENED }]);
+    Some((script, step))
+}
+
+impl Segment {
+    fn finish(&mut self, step: Step, outcome: &Outcome) {
+        match step {
+            Step::Made => {
+                if let Some(opened) = outcome.opened {
+                    self.file = File::Open(opened.file);
+                    self.allocated = GROW_MIN;
+                }
+            }
+            Step::Grown { to } => {
+                self.growing = false;
+                self.allocated = to;
+            }
+            Step::Destaged { from } => {
+                self.destaging = false;
+                self.end_write(from);
+            }
+            Step::Summed { to } => {
+                self.sums_busy = false;
+                self.sums_durable = to;
+            }
+            Step::Sealed => {
+                self.sums_busy = false;
+                self.sums = self.final_sums();
+                self.sums_durable = self.sums.len();
+                self.sealed = true;
+                self.tail.release(u64::MAX, 0);
+            }
+        }
+    }
+
+    /// Undoes what can be tried again.
+    fn give_up(&mut self, step: Step) {
+        match step {
+            Step::Made => self.file = File::Absent,
+            Step::Grown { .. } => self.growing = false,
+            Step::Destaged { .. } => {}
+            Step::Summed { .. } | Step::Sealed => self.sums_busy = false,
+        }
+    }
+}

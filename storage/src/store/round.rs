@@ -1,0 +1,495 @@
+//! Commit rounds: what waits is made durable together, by one journal write and its flushes.
+
+use super::api::{Event, Fx};
+use super::script::{Outcome, Script};
+use super::{Store, Then};
+use crate::canary::{Canary, armed};
+use crate::format::block_floor;
+use crate::format::round::{
+    CLEAN, Entry, OPENING, OPENING_END, ROUND_HEADER_LEN, State, put_crumb,
+};
+use crate::log::Log;
+use crate::log::segment::File;
+use crate::types::Slot;
+use bytes::Bytes;
+use reactor::op::{FileId, Now, Op};
+
+/// Bytes of full states that one round carries at most beside news.
+const CARRIED_BYTES_MAX: usize = 256 * 1024;
+
+/// Bulk that a partition may put between two of its full states: what recovery has to check.
+const BULK_BETWEEN_STATES_MAX: u64 = 16 << 20;
+
+/// A file with less room than this is left for the next one, in bytes.
+const ROUND_ROOM_MIN: u64 = 16 * 1024;
+
+/// Head of an entry, and a roll, in bytes: more than either takes.
+const ENTRY_HEAD_MAX: usize = 128;
+
+/// An extent that a round wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WrittenExtent {
+    pub(crate) slot: Slot,
+    pub(crate) base: i64,
+    pub(crate) from: u64,
+    pub(crate) file: FileId,
+    /// Its file is synced by the operation with this place in the script's second step.
+    pub(crate) sync: Option<usize>,
+}
+
+/// What follows when a round is durable.
+#[derive(Debug, Default)]
+pub(crate) struct RoundEnd {
+    pub(crate) vol: usize,
+    pub(crate) sequence: u64,
+    pub(crate) low: u64,
+    pub(crate) flags: u16,
+    pub(crate) acks: Vec<(Slot, i64)>,
+    pub(crate) starts: Vec<(Slot, i64)>,
+    pub(crate) extents: Vec<WrittenExtent>,
+}
+
+/// A round being put together.
+#[derive(Debug)]
+struct Draft {
+    bytes: Vec<u8>,
+    limit: usize,
+    restated: Vec<Slot>,
+    writes: Vec<Op>,
+    end: RoundEnd,
+}
+
+/// Whether there was room for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Taken,
+    Full,
+    /// It has to wait for its segment file.
+    Waits,
+}
+
+impl Store {
+    /// Writes the next round of a journal if it is free and something waits.
+    pub(crate) fn begin_round(&mut self, v: usize, now: Now, fx: &mut Fx) {
+        if !self.vols[v].journal.can_write() {
+            return;
+        }
+        if self.vols[v].journal.opening && !self.vols[v].journal.entered {
+            if !self.enter_next(v) {
+                self.prepare_file(v, fx);
+                return;
+            }
+            self.vols[v].journal.entered = true;
+        }
+        if !self.has_work(v) {
+            return;
+        }
+        if self.vols[v].journal.room() < ROUND_ROOM_MIN && !self.enter_next(v) {
+            self.prepare_file(v, fx);
+            return;
+        }
+        let mut draft = Draft::new(v, &self.vols[v].journal);
+        self.draft_states(v, &mut draft, now, fx);
+        if !self.vols[v].journal.opening {
+            self.draft_news(v, &mut draft, now, fx);
+        }
+        let low = self.vols[v].journal.low_with(&draft.restated);
+        let said = draft.bytes.len() > ROUND_HEADER_LEN;
+        let raises = low > self.vols[v].journal.low;
+        let vol = &self.vols[v];
+        if said || raises || vol.closing || vol.stop_round || vol.journal.opening {
+            self.write_round(v, draft, low, fx);
+        }
+    }
+
+    fn has_work(&self, v: usize) -> bool {
+        let vol = &self.vols[v];
+        let carries = vol
+            .journal
+            .carry
+            .as_ref()
+            .is_some_and(|carry| !carry.pending.is_empty());
+        let news = !vol.dirty.is_empty() && !vol.journal.opening;
+        let restates = carries || vol.journal.opening || vol.journal.low_is_due();
+        news || restates || vol.closing || vol.stop_round
+    }
+
+    pub(crate) fn enter_next(&mut self, v: usize) -> bool {
+        let logs = &self.logs;
+        let residents = self.vols[v].residents.iter().copied().filter(|slot| {
+            let Some(log) = logs.get(slot.0 as usize).and_then(Option::as_ref) else {
+                return false;
+            };
+            !(armed(Canary::CarryOnlyNonEmptyTails) && log.tail_is_empty())
+        });
+        let residents: Vec<Slot> = residents.collect();
+        self.vols[v].journal.enter_next(residents.into_iter())
+    }
+
+    /// Full states of the carry that can be written now; the others are asked to destage.
+    fn draft_states(&mut self, v: usize, draft: &mut Draft, now: Now, fx: &mut Fx) {
+        let Some(carry) = &self.vols[v].journal.carry else {
+            return;
+        };
+        let pending: Vec<Slot> = carry.pending.iter().copied().collect();
+        let limit = draft.limit.min(CARRIED_BYTES_MAX + ROUND_HEADER_LEN);
+        for slot in pending {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if !log.is_settled() && log.fenced.is_none() && !armed(Canary::RestateWithoutDestage) {
+                if !log.urgent {
+                    log.urgent = true;
+                    self.pump(slot, now, fx);
+                }
+                continue;
+            }
+            if !draft.state(slot, log, limit) {
+                break;
+            }
+        }
+    }
+
+    /// What the partitions of the journal have to say, as long as there is room.
+    fn draft_news(&mut self, v: usize, draft: &mut Draft, now: Now, fx: &mut Fx) {
+        let bulk_min = self.vols[v].journal.bulk_min();
+        let mut waiting = Vec::new();
+        while let Some(slot) = self.vols[v].dirty.pop_front() {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if log.fenced.is_some() || log.deleted {
+                log.dirty = false;
+                continue;
+            }
+            let resident = log.state_round != 0;
+            let mut fit = Fit::Full;
+            if self.vols[v]
+                .journal
+                .has_room_for_news(draft.bytes.len() as u64 + 2 * bulk_min)
+            {
+                fit = draft.news(slot, log, bulk_min);
+            }
+            if !resident && log.state_round != 0 {
+                self.vols[v].residents.insert(slot);
+                self.vols[v].journal.residents += 1;
+            }
+            match fit {
+                Fit::Taken => log.dirty = false,
+                Fit::Full => {
+                    self.vols[v].dirty.push_front(slot);
+                    self.prepare_file(v, fx);
+                    break;
+                }
+                Fit::Waits => {
+                    waiting.push(slot);
+                    self.pump(slot, now, fx);
+                }
+            }
+        }
+        for slot in waiting {
+            if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+                log.dirty = false;
+                log.blocked = true;
+            }
+        }
+    }
+
+    fn write_round(&mut self, v: usize, mut draft: Draft, low: u64, fx: &mut Fx) {
+        let vol = &mut self.vols[v];
+        let mut flags = 0;
+        if vol.journal.opening {
+            flags |= OPENING;
+            let carry = vol.journal.carry.as_ref();
+            if carry.is_none_or(|carry| carry.left_after(&draft.restated) == 0) {
+                flags |= OPENING_END;
+            }
+        }
+        if vol.stop_round {
+            flags |= CLEAN;
+        }
+        vol.journal.header(flags, low).seal(&mut draft.bytes);
+        if let Some(carry) = &mut vol.journal.carry {
+            draft.restated.iter().for_each(|slot| {
+                carry.pending.remove(slot);
+            });
+        }
+        vol.journal.unclosed = !draft.end.acks.is_empty();
+        vol.closing = false;
+        let bytes = aligned(&draft.bytes);
+        draft.end.low = low;
+        draft.end.flags = flags;
+        if armed(Canary::ReuseBeforeCarryDurable) {
+            vol.journal.raise_low(low);
+        }
+        let journal_file = vol.journal.current().expect("a file is open");
+        let mut writes = vec![vol.journal.place(bytes)];
+        writes.append(&mut draft.writes);
+        let mut syncs = vec![Op::Sync { file: journal_file }];
+        for extent in &mut draft.end.extents {
+            if extent.sync.is_some() && !armed(Canary::FlushJournalOnly) {
+                extent.sync = Some(syncs.len());
+                syncs.push(Op::Sync { file: extent.file });
+            }
+        }
+        let script = Script::new().then(writes);
+        let script = if armed(Canary::AckBeforeFlush) {
+            script
+        } else {
+            script.then(syncs)
+        };
+        self.run(script.keep_going(), Then::Round(Box::new(draft.end)), fx);
+    }
+
+    /// A round's operations are over.
+    pub(crate) fn end_round(&mut self, end: &RoundEnd, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        let v = end.vol;
+        self.vols[v].journal.in_flight -= 1;
+        if let Some(failure) = outcome.failures.iter().find(|failure| failure.index == 0) {
+            self.break_journal(v, &failure.words(), fx);
+            return;
+        }
+        for (at, extent) in end.extents.iter().enumerate() {
+            let failed = outcome.failures.iter().find(|failure| {
+                (failure.step == 0 && failure.index == at + 1)
+                    || (failure.step == 1 && Some(failure.index) == extent.sync)
+            });
+            let why = failed.map(super::script::Failure::words);
+            self.end_extent(extent, why, fx);
+        }
+        self.vols[v].journal.raise_low(end.low);
+        for (slot, log_start) in &end.starts {
+            self.log_start_durable(*slot, *log_start, now, fx);
+        }
+        for (slot, offset) in &end.acks {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if log.fenced.is_none() && *offset > log.durable_end {
+                log.durable_end = *offset;
+                fx.events.push(Event::Durable {
+                    slot: *slot,
+                    end_offset: *offset,
+                });
+            }
+            self.save_derived(*slot, super::pump::SAVE_DERIVED_AFTER, fx);
+            self.pump(*slot, now, fx);
+        }
+        if !end.acks.is_empty() {
+            self.close_later(v, now, fx);
+        }
+        if end.flags & OPENING_END != 0 {
+            self.opened(v, now, fx);
+        }
+        if end.flags & CLEAN != 0 {
+            self.vol_stopped(v);
+        }
+        self.begin_round(v, now, fx);
+    }
+
+    fn end_extent(&mut self, extent: &WrittenExtent, why: Option<String>, fx: &mut Fx) {
+        let Some(log) = self.log_mut(extent.slot) else {
+            return;
+        };
+        log.busy -= 1;
+        match why {
+            Some(why) => self.fence(extent.slot, &why, fx),
+            None => {
+                if let Some(segment) = log.segment_mut(extent.base) {
+                    segment.end_write(extent.from);
+                }
+            }
+        }
+    }
+}
+
+/// The round as bytes at an address that direct I/O accepts.
+fn aligned(bytes: &[u8]) -> Bytes {
+    let arena = reactor::buf::Arena::heap(bytes.len());
+    let mut buf = arena
+        .alloc(bytes.len())
+        .expect("the arena holds exactly this");
+    buf.append(bytes);
+    buf.freeze()
+}
+
+impl Draft {
+    fn new(vol: usize, journal: &crate::journal::Journal) -> Self {
+        Self {
+            bytes: vec![0; ROUND_HEADER_LEN],
+            limit: journal.round_max().min(journal.room()) as usize,
+            restated: Vec::new(),
+            writes: Vec::new(),
+            end: RoundEnd {
+                vol,
+                sequence: journal.sequence,
+                ..RoundEnd::default()
+            },
+        }
+    }
+
+    /// Adds a full state if it fits below `limit`.
+    fn state(&mut self, slot: Slot, log: &mut Log, limit: usize) -> bool {
+        let before = self.bytes.len();
+        if let Some(why) = &log.damaged {
+            Entry::Fence {
+                id: log.id,
+                why: Bytes::copy_from_slice(why.as_bytes()),
+            }
+            .encode(&mut self.bytes);
+        } else {
+            log.full_state().encode(&mut self.bytes);
+        }
+        if self.bytes.len() > limit {
+            self.bytes.truncate(before);
+            return false;
+        }
+        log.state_round = self.end.sequence;
+        log.bulk_since_state = 0;
+        self.restated.push(slot);
+        true
+    }
+
+    /// Adds what the partition has to say.
+    fn news(&mut self, slot: Slot, log: &mut Log, bulk_min: u64) -> Fit {
+        let needs_state = log.state_round == 0
+            || (log.bulk_since_state > BULK_BETWEEN_STATES_MAX && log.is_settled());
+        if needs_state && !self.restated.contains(&slot) && !self.state(slot, log, self.limit) {
+            return Fit::Full;
+        }
+        if log.start_pending {
+            if self.bytes.len() + ENTRY_HEAD_MAX > self.limit {
+                return Fit::Full;
+            }
+            log.start_pending = false;
+            Entry::Start {
+                id: log.id,
+                log_start: log.log_start,
+            }
+            .encode(&mut self.bytes);
+            self.end.starts.push((slot, log.log_start));
+        }
+        let mut at = log.journaled_segment();
+        loop {
+            match self.segment_news(slot, log, at, bulk_min) {
+                Fit::Taken => {}
+                fit => {
+                    self.acknowledge(slot, log);
+                    return fit;
+                }
+            }
+            at += 1;
+            if at >= log.segments.len() {
+                break;
+            }
+        }
+        self.acknowledge(slot, log);
+        Fit::Taken
+    }
+
+    fn acknowledge(&mut self, slot: Slot, log: &Log) {
+        if log.journaled_end > log.durable_end {
+            self.end.acks.push((slot, log.journaled_end));
+        }
+    }
+
+    fn segment_news(&mut self, slot: Slot, log: &mut Log, at: usize, bulk_min: u64) -> Fit {
+        let id = log.id;
+        let end_offset = log.end_of_segment(at);
+        let next = log.segments.get(at + 1).map(|next| next.base);
+        let segment = &mut log.segments[at];
+        let (base, from) = (segment.base, segment.journaled);
+        let news = segment.end - from;
+        let mut crumb_from = from;
+        if news >= bulk_min {
+            if self.bytes.len() + 4096 + 2 * ENTRY_HEAD_MAX > self.limit {
+                return Fit::Full;
+            }
+            let to = block_floor(segment.end);
+            let File::Open(file) = segment.file else {
+                return Fit::Waits;
+            };
+            if segment.allocated < to {
+                return Fit::Waits;
+            }
+            let unconverted = to > segment.converted;
+            let (pos, parts, crc) = segment.begin_write(to);
+            self.writes.push(Op::Write { file, pos, parts });
+            let sync = unconverted.then_some(0);
+            self.end.extents.push(WrittenExtent {
+                slot,
+                base,
+                from: pos,
+                file,
+                sync,
+            });
+            Entry::Extent {
+                id,
+                base,
+                pos,
+                len: to - pos,
+                crc,
+                end_offset,
+            }
+            .encode(&mut self.bytes);
+            crumb_from = to;
+            log.bulk_since_state += to - pos;
+            log.busy += 1;
+        } else if self.bytes.len() + news as usize + 2 * ENTRY_HEAD_MAX > self.limit {
+            return Fit::Full;
+        }
+        let segment = &mut log.segments[at];
+        if crumb_from < segment.end {
+            let parts = segment.tail.slice(crumb_from, segment.end);
+            put_crumb(&mut self.bytes, &id, base, crumb_from, end_offset, &parts);
+        }
+        segment.journaled = segment.end;
+        if let Some(next) = next
+            && !segment.roll_journaled
+        {
+            segment.roll_journaled = true;
+            Entry::Roll {
+                id,
+                ended: segment.ended(),
+                base: next,
+            }
+            .encode(&mut self.bytes);
+        }
+        log.journaled_end = end_offset;
+        Fit::Taken
+    }
+}
+
+impl Log {
+    /// The offset behind the last record of a segment.
+    fn end_of_segment(&self, at: usize) -> i64 {
+        self.segments.get(at + 1).map_or(self.end, |next| next.base)
+    }
+
+    fn tail_is_empty(&self) -> bool {
+        let segment = &self.segments[self.journaled_segment()];
+        segment.journaled % crate::format::BLOCK_U64 == 0
+    }
+
+    /// Everything that recovery must know if it sees nothing older. The tail begins where the file
+    /// is durable, or at the last block.
+    pub(crate) fn full_state(&self) -> Entry {
+        let segment = &self.segments[self.journaled_segment()];
+        let mark = segment.durable();
+        let tail = segment
+            .tail
+            .slice(mark.pos, segment.journaled.max(mark.pos));
+        Entry::State(State {
+            id: self.id,
+            log_start: self.log_start_durable,
+            before: segment.before,
+            base: segment.base,
+            pos: mark.pos,
+            end_offset: self.journaled_end,
+            piece_crc: mark.crc,
+            sums_from: segment.sums_durable as u32,
+            sums: segment.sums_up_to(mark),
+            tail: Bytes::from(tail.concat()),
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! What happens by time: closing rounds, retention, memory given back, full disks tried again;
+//! and what ends: deleted records, deleted partitions, a clean stop.
+
+use super::api::{Event, Fx, ReadError};
+use super::script::Script;
+use super::{CLOSE_AFTER_MS, Store, Then};
+use crate::log::Log;
+use crate::log::segment::File;
+use crate::types::{PartitionId, Slot};
+use reactor::op::{Mono, Now, Op};
+
+/// Memory of idle partitions is looked after this often, in ms.
+const IDLE_CHECK_MS: u64 = 5_000;
+
+/// A stop saves what is derived from more than this many bytes of batches.
+const SAVE_AT_STOP_AFTER: u64 = 64 * 1024;
+
+/// Recent bytes kept in memory for readers of the tail, per partition.
+const RECENT_BYTES_MAX: usize = 1 << 20;
+
+impl Store {
+    /// Does what is due by time, and asks for the next wake-up.
+    pub fn tick(&mut self, now: Now, fx: &mut Fx) {
+        for v in 0..self.vols.len() {
+            if self.vols[v].full.is_some_and(|retry| retry <= now.mono) {
+                self.retry_space(v, now, fx);
+            }
+            if self.vols[v].close_at.is_some_and(|due| due <= now.mono) {
+                self.vols[v].close_at = None;
+                self.vols[v].closing = self.vols[v].journal.unclosed;
+            }
+            self.begin_round(v, now, fx);
+        }
+        if self.next_idle.is_some_and(|due| due <= now.mono) {
+            self.next_idle = Some(now.mono.after_ms(IDLE_CHECK_MS));
+            self.give_back_memory(fx);
+        }
+        if self.next_check.is_some_and(|due| due <= now.mono) {
+            self.next_check = Some(now.mono.after_ms(self.config.retention_check_ms.max(1)));
+            self.expire(now, fx);
+        }
+        let times = self.vols.iter().flat_map(|vol| [vol.full, vol.close_at]);
+        let due: Option<Mono> = times
+            .chain([self.next_idle, self.next_check])
+            .flatten()
+            .min();
+        if let Some(due) = due {
+            fx.wake(due);
+        }
+    }
+
+    /// The journal's last round acknowledged something: if nothing follows, an empty round will,
+    /// so that damage to it can be told from a round that was never finished.
+    pub(crate) fn close_later(&mut self, v: usize, now: Now, fx: &mut Fx) {
+        let due = now.mono.after_ms(CLOSE_AFTER_MS);
+        self.vols[v].close_at = Some(due);
+        fx.wake(due);
+    }
+
+    fn give_back_memory(&mut self, fx: &mut Fx) {
+        let mut files = Vec::new();
+        for log in self.logs.iter_mut().flatten() {
+            if std::mem::take(&mut log.warm) {
+                log.trim(RECENT_BYTES_MAX);
+            } else {
+                log.shrink(&self.arena);
+                files.append(&mut log.idle_files());
+            }
+        }
+        for file in files {
+            let close = Script::new().then(vec![Op::Close { file }]);
+            self.run(close, Then::Nothing, fx);
+        }
+    }
+
+    /// The arena is full: recent bytes go, and whatever can be destaged is.
+    pub(crate) fn relieve(&mut self) {
+        for log in self.logs.iter_mut().flatten() {
+            log.trim(0);
+            if log.destageable() > 0 {
+                log.urgent = true;
+            }
+        }
+        self.relieving = true;
+    }
+
+    /// Applies retention by time and size to every partition, and forgets idle producers.
+    fn expire(&mut self, now: Now, fx: &mut Fx) {
+        for at in 0..self.logs.len() {
+            let slot = Slot(at as u32);
+            let Some(log) = self.log_mut(slot) else {
+                continue;
+            };
+            log.producers
+                .expire(now.wall_ms, log.config.producer_expiration_ms);
+            if log.deleted || log.fenced.is_some() || log.damaged.is_some() {
+                continue;
+            }
+            let start = log.retained_from(now.wall_ms);
+            if start > log.log_start {
+                self.raise_log_start(slot, start);
+                self.pump(slot, now, fx);
+            }
+        }
+    }
+
+    fn raise_log_start(&mut self, slot: Slot, start: i64) {
+        if let Some(log) = self.log_mut(slot) {
+            log.log_start = start;
+            log.start_pending = true;
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Makes the records below `offset` unreadable and frees what space that can;
+    /// [`Event::LogStart`] tells when it is durable. Returns the new log start.
+    ///
+    /// # Errors
+    /// When the offset lies outside of the log, or the log is fenced.
+    pub fn delete_records(&mut self, slot: Slot, offset: i64, _now: Now) -> Result<i64, ReadError> {
+        let Some(log) = self.log(slot) else {
+            return Err(ReadError::Fenced);
+        };
+        if log.fenced.is_some() || log.damaged.is_some() || log.deleted {
+            return Err(ReadError::Fenced);
+        }
+        if offset > log.durable_end || offset < 0 {
+            return Err(ReadError::OutOfRange {
+                log_start: log.log_start,
+                end: log.durable_end,
+            });
+        }
+        let start = offset.max(log.log_start);
+        self.raise_log_start(slot, start);
+        Ok(start)
+    }
+
+    pub(crate) fn log_start_durable(&mut self, slot: Slot, start: i64, now: Now, fx: &mut Fx) {
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        log.log_start_durable = log.log_start_durable.max(start);
+        fx.events.push(Event::LogStart {
+            slot,
+            log_start: start,
+        });
+        self.retire(slot, fx);
+        self.pump(slot, now, fx);
+    }
+
+    /// Forgets a partition and frees its space. Its tombstone must be durable in the metadata log.
+    pub fn delete(&mut self, id: &PartitionId, _now: Now, fx: &mut Fx) {
+        let Some(slot) = self.by_id.remove(id) else {
+            return;
+        };
+        let Some(log) = self.log_mut(slot) else {
+            return;
+        };
+        log.deleted = true;
+        let (v, resident) = (log.vol, log.state_round != 0);
+        self.vols[v].journal.forget(slot, resident);
+        self.vols[v].residents.remove(&slot);
+        self.bury(slot, fx);
+    }
+
+    /// Ends the store: everything appended is made durable and moved to segments, and the journals
+    /// end with a round that says so; then [`Event::Stopped`]. Appends are refused from now on.
+    pub fn stop(&mut self, now: Now, fx: &mut Fx) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        for at in 0..self.logs.len() {
+            if let Some(log) = &mut self.logs[at] {
+                log.urgent = true;
+            }
+            self.pump(Slot(at as u32), now, fx);
+        }
+        for v in 0..self.vols.len() {
+            self.begin_round(v, now, fx);
+        }
+        self.try_stop(now, fx);
+    }
+
+    /// Writes the last round of each journal whose partitions have nothing left to do.
+    pub(crate) fn try_stop(&mut self, now: Now, fx: &mut Fx) {
+        if !self.stopping || self.stopped {
+            return;
+        }
+        for v in 0..self.vols.len() {
+            let vol = &self.vols[v];
+            if vol.stop_round || vol.stopped {
+                continue;
+            }
+            if vol.journal.broken.is_some() || vol.journal.chain.is_empty() {
+                self.vols[v].stopped = true;
+                continue;
+            }
+            let settled = self
+                .logs
+                .iter()
+                .flatten()
+                .filter(|log| log.vol == v)
+                .all(Log::is_at_rest);
+            if settled && vol.dirty.is_empty() && vol.journal.in_flight == 0 {
+                self.save_all_derived(v, fx);
+                self.vols[v].stop_round = true;
+                self.begin_round(v, now, fx);
+            }
+        }
+        if self.vols.iter().all(|vol| vol.stopped) && self.scripts.is_idle() {
+            self.stopped = true;
+            fx.events.push(Event::Stopped);
+        }
+    }
+
+    fn save_all_derived(&mut self, v: usize, fx: &mut Fx) {
+        for at in 0..self.logs.len() {
+            if let Some(log) = self.logs[at].as_mut().filter(|log| log.vol == v) {
+                log.snapshot = None;
+                self.save_derived(Slot(at as u32), SAVE_AT_STOP_AFTER, fx);
+            }
+        }
+    }
+
+    pub(crate) fn vol_stopped(&mut self, v: usize) {
+        self.vols[v].stop_round = false;
+        self.vols[v].stopped = true;
+    }
+}
+
+impl Log {
+    /// Nothing waits, nothing is in flight, everything but the tail block is in its segment.
+    fn is_at_rest(&self) -> bool {
+        let given_up = self.fenced.is_some() || self.damaged.is_some();
+        let resting = !self.dirty && self.is_settled() && self.destageable() == 0;
+        self.busy == 0 && (given_up || resting)
+    }
+
+    /// Keeps at most `keep` bytes of what is durable in segments.
+    pub(crate) fn trim(&mut self, keep: usize) {
+        for segment in &mut self.segments {
+            let durable = segment.durable().pos;
+            segment.tail.release(durable, keep);
+        }
+    }
+
+    fn shrink(&mut self, arena: &reactor::buf::Arena) {
+        for segment in &mut self.segments {
+            let durable = segment.durable().pos;
+            segment.tail.shrink(arena, durable);
+        }
+    }
+
+    /// The log start that retention asks for, as Kafka decides it (`UnifiedLog`, 4.2): whole
+    /// segments go, the active one is rolled if it is too old as well.
+    fn retained_from(&mut self, wall_ms: i64) -> i64 {
+        let mut start = self.log_start;
+        let mut excess = self
+            .config
+            .retention_bytes
+            .map_or(0, |max| self.size().saturating_sub(max));
+        let mut gone = 0;
+        for at in 0..self.segments.len() - 1 {
+            let segment = &self.segments[at];
+            let next = self.segments[at + 1].base;
+            let old = self.is_too_old(segment.max_timestamp, wall_ms);
+            let big = self.config.retention_bytes.is_some() && excess >= segment.size();
+            if next > self.durable_end || !(old || big) {
+                break;
+            }
+            excess = excess.saturating_sub(segment.size());
+            start = start.max(next);
+            gone += 1;
+        }
+        let active = self.active();
+        let all_gone = gone == self.segments.len() - 1;
+        let whole = active.size() > 0 && self.durable_end == self.end;
+        if all_gone && whole && self.is_too_old(active.max_timestamp, wall_ms) {
+            self.roll();
+            start = self.end;
+        }
+        start
+    }
+
+    fn is_too_old(&self, max_timestamp: i64, wall_ms: i64) -> bool {
+        let Some(limit) = self.config.retention_ms else {
+            return false;
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        max_timestamp >= 0 && wall_ms.saturating_sub(max_timestamp) > limit
+    }
+
+    /// Files of sealed segments that nobody reads.
+    pub(crate) fn idle_files(&mut self) -> Vec<reactor::op::FileId> {
+        let mut files = Vec::new();
+        for segment in &mut self.segments {
+            if let File::Open(file) = segment.file
+                && segment.sealed
+                && segment.readers == 0
+            {
+                segment.file = File::Closed;
+                files.push(file);
+            }
+        }
+        files
+    }
+}
