@@ -13,3 +13,6 @@ pub const RECORDS_PER_REQUEST_MAX: u64 = 10_000;
 /// Bytes of the metadata log since its last snapshot, beyond which the next one is written; more
 /// only if a snapshot itself is that large.
 pub const METADATA_TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes that the records of one compressed batch may inflate to: what is larger is a bomb.
+pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;

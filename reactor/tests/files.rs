@@ -24,8 +24,8 @@ fn file_of(done: &Done) -> FileId {
 }
 
 /// Writes three blocks in two parts, syncs, and reads them back, past the end too.
-fn write_and_read(path: PathBuf, direct: bool, expect_direct: Option<bool>) {
-    let results = one_by_one(move |done, arena| {
+fn write_and_read(path: PathBuf, direct: bool) -> Vec<Done> {
+    one_by_one(move |done, arena| {
         let file = done.first().map(file_of);
         Some(match (done.len(), file) {
             (0, _) => Op::Open {
@@ -80,7 +80,10 @@ fn write_and_read(path: PathBuf, direct: bool, expect_direct: Option<bool>) {
             },
             _ => return None,
         })
-    });
+    })
+}
+
+fn check(results: &[Done], expect_direct: Option<bool>) {
     let Done::Opened { len: 0, direct, .. } = results[0] else {
         panic!("{:?}", results[0]);
     };
@@ -122,19 +125,19 @@ fn write_and_read(path: PathBuf, direct: bool, expect_direct: Option<bool>) {
 #[test]
 fn a_direct_file_keeps_what_is_written() {
     let dir = Dir::new("direct");
-    write_and_read(dir.join("file"), true, None);
+    check(&write_and_read(dir.join("file"), true), None);
 }
 
 #[test]
 fn a_buffered_file_keeps_what_is_written() {
     let dir = Dir::new("buffered");
-    write_and_read(dir.join("file"), false, Some(false));
+    check(&write_and_read(dir.join("file"), false), Some(false));
 }
 
 #[test]
 fn a_file_system_in_memory_is_never_called_direct() {
     let dir = Dir::at(Path::new("/dev/shm"), "tmpfs");
-    write_and_read(dir.join("file"), true, Some(false));
+    check(&write_and_read(dir.join("file"), true), Some(false));
 }
 
 #[test]

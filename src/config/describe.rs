@@ -179,3 +179,77 @@ fn synonym((name, value, source): (&str, &str, Source), sensitive: bool) -> Syno
 fn wanted(name: &str, names: Option<&[String]>) -> bool {
     names.is_none_or(|names| names.iter().any(|wanted| wanted == name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::image::Image;
+    use crate::config::Static;
+
+    /// Name, value, source and synonyms in one line.
+    fn line(entry: &Described) -> String {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+        let synonym = |s: &Synonym| format!("{}={}@{:?}", s.name, value(&s.value), s.source);
+        let synonyms: Vec<_> = entry.synonyms.iter().map(synonym).collect();
+        let (name, shown) = (&entry.name, value(&entry.value));
+        format!("{name}={shown}@{:?} [{}]", entry.source, synonyms.join(" "))
+    }
+
+    /// What Apache Kafka 4.2.0 told when it was started with these settings.
+    #[test]
+    fn values_sources_and_synonyms_are_kafkas() {
+        let mut fixed = Static::default();
+        for (name, value) in [
+            ("log.retention.hours", "24"),
+            ("log.retention.minutes", "77"),
+            ("log.roll.hours", "3"),
+            ("log.flush.interval.ms", "100000"),
+            ("log.segment.bytes", "99999999"),
+            ("unknown.key", "foo"),
+            ("node.id", "1"),
+        ] {
+            fixed.set(name, value).unwrap();
+        }
+        let image = Image::default();
+        let layers = Layers::new(&fixed, &image);
+        let of_topic = Topic {
+            id: storage::types::TopicId([1; 16]),
+            name: "t".into(),
+            partitions: Vec::new(),
+            configs: Configs::new(),
+            created_ms: 0,
+        };
+        let mut told: Vec<String> = topic(layers, &of_topic, None).iter().map(line).collect();
+        told.extend(broker(layers, None).iter().map(line));
+        for expected in [
+            "retention.ms=4620000@Default []",
+            "segment.ms=10800000@Default []",
+            "segment.jitter.ms=0@Default []",
+            "flush.ms=100000@Static [log.flush.interval.ms=100000@Static \
+             log.flush.scheduler.interval.ms=9223372036854775807@Default]",
+            "segment.bytes=99999999@Static [log.segment.bytes=99999999@Static \
+             log.segment.bytes=1073741824@Default]",
+            "retention.bytes=-1@Default [log.retention.bytes=-1@Default]",
+            "log.retention.ms=null@Default []",
+            "log.retention.minutes=77@Static [log.retention.minutes=77@Static \
+             log.retention.hours=24@Static log.retention.hours=168@Default]",
+            "log.retention.hours=24@Static [log.retention.hours=24@Static \
+             log.retention.hours=168@Default]",
+            "unknown.key=null@Static [unknown.key=null@Static]",
+            "broker.id=1@Static [broker.id=1@Static broker.id=-1@Default]",
+        ] {
+            assert!(told.iter().any(|line| line == expected), "{expected}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_told() {
+        let mut fixed = Static::default();
+        fixed.set("ssl.key.password", "hush").unwrap();
+        let image = Image::default();
+        let names = ["ssl.key.password".to_owned()];
+        let told = broker(Layers::new(&fixed, &image), Some(&names));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].sensitive && !format!("{told:?}").contains("hush"));
+    }
+}

@@ -15,4 +15,4 @@ pub mod value;
 pub use describe::{Described, Synonym};
 pub use layers::{Layers, Source, Static};
 pub use setting::{Kind, Scope, Setting};
-pub use settings::{BrokerSettings, Compression, TopicSettings};
+pub use settings::{BrokerSettings, TopicSettings};

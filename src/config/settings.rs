@@ -4,26 +4,9 @@ use super::layers::{Layers, Static};
 use super::registry;
 use super::value::items;
 use crate::cluster::image::{Configs, Image};
+use crate::limits::INFLATED_BATCH_BYTES_MAX;
+use storage::batch::{Compression, Origin, Rules};
 use storage::types::{Durability, LogConfig};
-
-/// How the broker stores batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As the producer sent them.
-    Producer,
-    Uncompressed,
-    /// Level 1 to 9; -1 for the codec's default.
-    Gzip {
-        level: i32,
-    },
-    Snappy,
-    Lz4 {
-        level: i32,
-    },
-    Zstd {
-        level: i32,
-    },
-}
 
 /// The settings of one topic. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +35,23 @@ impl TopicSettings {
             timestamp_before_max_ms: topic.number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: topic.number("message.timestamp.after.max.ms"),
             min_insync_replicas: usize::try_from(topic.number("min.insync.replicas")).unwrap_or(1),
+        }
+    }
+
+    /// What a batch that comes now must be like. `zstd_allowed`: by the version of the request.
+    pub fn rules(&self, now_ms: i64, origin: Origin, zstd_allowed: bool) -> Rules {
+        Rules {
+            now_ms,
+            log_append_time: self.log_append_time,
+            before_max_ms: self.timestamp_before_max_ms,
+            after_max_ms: self.timestamp_after_max_ms,
+            batch_bytes_max: self.max_message_bytes,
+            segment_bytes: self.log.segment_bytes,
+            compression: self.compression,
+            key_required: false,
+            zstd_allowed,
+            inflated_bytes_max: INFLATED_BATCH_BYTES_MAX,
+            origin,
         }
     }
 }
@@ -103,7 +103,7 @@ impl Topic<'_> {
     fn compression(&self) -> Compression {
         let level = |name| i32::try_from(self.number(name)).unwrap_or(-1);
         match self.text("compression.type").as_str() {
-            "uncompressed" => Compression::Uncompressed,
+            "uncompressed" => Compression::None,
             "gzip" => Compression::Gzip {
                 level: level("compression.gzip.level"),
             },

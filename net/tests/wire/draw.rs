@@ -285,7 +285,11 @@ impl Pen<'_> {
             return out.extend(default);
         }
         loop {
-            let value = &self.dice.next().to_be_bytes()[8 - size..];
+            let wide = match self.dice.below(4) {
+                0 => [0, 1, u64::MAX, u64::MAX >> 1, 1 << 63][self.dice.below(5)],
+                _ => self.dice.next(),
+            };
+            let value = &wide.to_be_bytes()[8 - size..];
             if value != default {
                 return out.extend(value);
             }

@@ -59,16 +59,27 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring of the calling thread, which is the only one that may use it.
+    /// The best ring that this kernel accepts, of the calling thread, which alone may use it.
     pub(crate) fn new() -> io::Result<Self> {
-        let (uring, taskrun_flag) = build()?;
+        let mut last = io::Error::from_raw_os_error(libc::EINVAL);
+        for rung in RUNGS {
+            match rung.build() {
+                Ok(uring) => return Self::from(uring, rung),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    fn from(uring: IoUring, rung: Rung) -> io::Result<Self> {
         let mut probe = Probe::new();
         uring.submitter().register_probe(&mut probe)?;
         let mut ring = Self {
             backlog: VecDeque::new(),
             enter_fd: uring.as_raw_fd(),
             enter_flags: ENTER_GETEVENTS | ENTER_EXT_ARG,
-            taskrun_flag,
+            taskrun_flag: rung.announces(),
             has_ftruncate: probe.is_supported(opcode::Ftruncate::CODE),
             uring,
         };
@@ -195,41 +206,86 @@ impl Ring {
     }
 }
 
-/// The best ring that this kernel accepts; whether it announces deferred work.
-fn build() -> io::Result<(IoUring, bool)> {
-    let mut last = io::Error::from_raw_os_error(libc::EINVAL);
-    // NO_SQARRAY is of Linux 6.6; everything else is there in 6.1. The steps after the second are
-    // for kernels that lack a backport or forbid a flag.
-    for (no_sqarray, defer, coop) in [
-        (true, true, true),
-        (false, true, true),
-        (false, true, false),
-        (false, false, true),
-        (false, false, false),
-    ] {
+/// Flags that a kernel may refuse.
+#[derive(Clone, Copy, Debug)]
+struct Rung {
+    no_sqarray: bool,
+    defer: bool,
+    coop: bool,
+}
+
+const fn rung(no_sqarray: bool, defer: bool, coop: bool) -> Rung {
+    Rung {
+        no_sqarray,
+        defer,
+        coop,
+    }
+}
+
+/// From the best down. NO_SQARRAY is of Linux 6.6, everything else is there in 6.1; the lower rungs
+/// are for kernels that lack or forbid a flag all the same.
+const RUNGS: [Rung; 5] = [
+    rung(true, true, true),
+    rung(false, true, true),
+    rung(false, true, false),
+    rung(false, false, true),
+    rung(false, false, false),
+];
+
+impl Rung {
+    fn build(self) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
-        builder
-            .setup_cqsize(CQ_ENTRIES)
-            .setup_clamp()
-            .setup_submit_all();
-        builder.setup_single_issuer();
-        if no_sqarray {
+        builder.setup_cqsize(CQ_ENTRIES).setup_clamp();
+        builder.setup_submit_all().setup_single_issuer();
+        if self.no_sqarray {
             builder.setup_no_sqarray();
         }
-        if defer {
+        if self.defer {
             builder.setup_defer_taskrun();
         }
-        if coop {
+        if self.coop {
             builder.setup_coop_taskrun();
         }
-        if defer || coop {
+        if self.announces() {
             builder.setup_taskrun_flag();
         }
-        match builder.build(SQ_ENTRIES) {
-            Ok(uring) => return Ok((uring, defer || coop)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
-            Err(error) => return Err(error),
+        builder.build(SQ_ENTRIES)
+    }
+
+    /// Whether the ring tells in shared memory that deferred work waits.
+    fn announces(self) -> bool {
+        self.defer || self.coop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_of_every_rung_completes_what_it_is_given() {
+        for rung in RUNGS {
+            let Ok(uring) = rung.build() else {
+                // The kernel of this machine has no such flag; the lowest rung needs none.
+                assert!(rung.no_sqarray, "{rung:?}");
+                continue;
+            };
+            let mut ring = Ring::from(uring, rung).expect("a ring");
+            let count = SQ_ENTRIES as u64 * 3;
+            for number in 0..count {
+                let entry = opcode::Nop::new().build().user_data(number);
+                // SAFETY: the entry points to no memory.
+                unsafe { ring.push(entry) };
+            }
+            let mut done = Vec::new();
+            while done.len() < count as usize {
+                ring.enter(Wait::ForCompletion).expect("entered");
+                ring.reap(&mut done);
+            }
+            let order: Vec<u64> = done.iter().map(cqueue::Entry::user_data).collect();
+            assert_eq!(order, (0..count).collect::<Vec<_>>(), "{rung:?}");
+            ring.enter(Wait::AtMost(1))
+                .expect("an end without completion");
         }
     }
-    Err(last)
 }
