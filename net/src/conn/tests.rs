@@ -364,3 +364,31 @@ fn replies_carry_the_header_of_their_version() {
     produce::Response::default().encode(&mut w, 3);
     assert_eq!(reply(ApiKey::Produce, 3, w.into_parts()), [0; 8]);
 }
+
+#[test]
+fn garbage_is_an_error_or_waits_for_more() {
+    let mut refused = 0;
+    for seed in 1..4_000 {
+        let mut dice = Dice(seed);
+        let mut stream = request(ApiKey::Metadata, 9, 1, 20);
+        for _ in 0..1 + dice.below(4) {
+            let at = dice.below(stream.len());
+            stream[at] = [0, 1, 0x7f, 0xff, dice.below(256) as u8][dice.below(5)];
+        }
+        let mut conn = Conn::new(limits(), START);
+        while !stream.is_empty() {
+            let rest = stream.split_off(dice.below(stream.len()) + 1);
+            conn.on_received(std::mem::replace(&mut stream, rest).into(), START);
+            match conn.next_request() {
+                Ok(Some(frame)) => conn.no_reply(frame.seq),
+                Ok(None) => {}
+                Err(_) => {
+                    assert!(conn.wants_pause() && conn.next_request().is_err());
+                    refused += 1;
+                    break;
+                }
+            }
+        }
+    }
+    assert!(refused > 1_000, "only {refused} streams refused");
+}

@@ -184,3 +184,46 @@ fn length(declared: i64) -> Result<Option<usize>, DecodeError> {
             .map_err(|_| DecodeError::Length(declared)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_have_32_bits_and_five_bytes_at_most() {
+        let read = |bytes: &'static [u8]| Reader::new(Bytes::from_static(bytes)).varint();
+        assert_eq!(read(&[0]), Ok(0));
+        assert_eq!(read(&[0x7f]), Ok(127));
+        assert_eq!(read(&[0x80, 0x01]), Ok(128));
+        assert_eq!(
+            read(&[0x81, 0x00]),
+            Ok(1),
+            "longer than need be, as Kafka reads it"
+        );
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(u32::MAX));
+        assert_eq!(
+            read(&[0xff, 0xff, 0xff, 0xff, 0x1f]),
+            Err(DecodeError::Varint)
+        );
+        assert_eq!(read(&[0x80; 6]), Err(DecodeError::Varint));
+        assert_eq!(read(&[0x80]), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    fn a_tagged_field_ends_where_it_says() {
+        // One field of two bytes, of which the reader of tag 5 takes `taken`.
+        let read = |taken: usize| {
+            let mut r = Reader::new(Bytes::from_static(&[1, 5, 2, 0xaa, 0xbb, 0xcc]));
+            r.set_flexible(true);
+            let outcome = r.tags(|r, _| r.take(taken).map(|_| true));
+            (outcome, r.remaining())
+        };
+        assert_eq!(read(2), (Ok(()), 1));
+        assert_eq!(read(1).0, Err(DecodeError::TagSize { tag: 5 }));
+        assert_eq!(
+            read(3).0,
+            Err(DecodeError::Length(3)),
+            "the next bytes are not its own"
+        );
+    }
+}
