@@ -1,3 +1,6 @@
+//! The broker's program: everything is in the library.
+#![forbid(unsafe_code)]
+
 fn main() -> std::process::ExitCode {
     ringlog::cli::main()
 }

@@ -276,24 +276,21 @@ fn changes_of_topics() {
         alter("a b", &set).map(|error| error.0),
         Some(InvalidTopicName)
     );
-    assert_eq!(alter("t", &[("nope", Op::Delete, None)]), None);
-    assert_eq!(
-        alter("t", &[("cleanup.policy", Op::Subtract, Some("delete"))]),
-        None
-    );
-    assert_eq!(
-        alter(
-            "t",
-            &[("cleanup.policy", Op::Append, Some("delete, delete"))]
-        ),
-        None
-    );
+}
+
+#[test]
+fn lists_grow_and_shrink() {
+    let mut cluster = Cluster::new();
+    let mut change = |name: &str, op: Op, value: Option<&str>| {
+        let got = cluster.alter(Resource::Topic("t".to_owned()), &[(name, op, value)]);
+        assert_eq!(got, None, "{name}");
+    };
+    change("nope", Op::Delete, None);
+    change("cleanup.policy", Op::Subtract, Some("delete"));
+    change("cleanup.policy", Op::Append, Some("delete, delete"));
     let throttled = "follower.replication.throttled.replicas";
-    assert_eq!(alter("t", &[(throttled, Op::Append, Some("0:1"))]), None);
-    assert_eq!(
-        alter("t", &[(throttled, Op::Append, Some("1:1,0:1"))]),
-        None
-    );
+    change(throttled, Op::Append, Some("0:1"));
+    change(throttled, Op::Append, Some("1:1,0:1"));
     let configs = &cluster.controller.image().topic("t").unwrap().configs;
     assert_eq!(
         configs.get("cleanup.policy").map(String::as_str),

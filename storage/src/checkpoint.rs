@@ -3,8 +3,8 @@
 //! ```text
 //! magic 4 | version u16 | zero u16 | length of the payload u32 | CRC-32C u32 | payload
 //! ```
-//! Little-endian. The CRC covers the twelve bytes before it and the payload. What follows the payload
-//! is padding and not looked at.
+//! Little-endian. The CRC covers the twelve bytes before it and the payload. What follows the
+//! payload is padding and not looked at.
 
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

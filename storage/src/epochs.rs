@@ -1,5 +1,6 @@
 //! Where each leader epoch of a partition began, as Kafka's `LeaderEpochFileCache` knows it.
-//! Consumers and followers find out with it whether what they read is still there (KIP-101, KIP-320).
+//! Consumers and followers find out with it whether what they read is still there (KIP-101,
+//! KIP-320).
 
 use crate::checkpoint::{self, CheckpointError};
 use zerocopy::byteorder::little_endian::{I32, I64};
@@ -62,8 +63,8 @@ impl Epochs {
     }
 
     /// The largest known epoch that is not above `epoch`, and the offset behind its last record:
-    /// `log_end` for the latest, [`UNKNOWN`] above it. Below the first known epoch the answer is the
-    /// asked epoch and the start of the first, since those records are deleted.
+    /// `log_end` for the latest, [`UNKNOWN`] above it. Below the first known epoch the answer is
+    /// the asked epoch and the start of the first, since those records are deleted.
     #[must_use]
     pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> (i32, i64) {
         if epoch < 0 {

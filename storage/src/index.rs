@@ -57,8 +57,9 @@ impl Index {
         }
     }
 
-    /// Notes a batch of `len` bytes at `position`, behind all noted before. `summary` holds its final
-    /// base offset; `max_ts_offset_delta` is that of the first record with its largest timestamp.
+    /// Notes a batch of `len` bytes at `position`, behind all noted before. `summary` holds its
+    /// final base offset; `max_ts_offset_delta` is that of the first record with its largest
+    /// timestamp.
     pub fn append(
         &mut self,
         position: u64,
@@ -121,8 +122,8 @@ impl Index {
         above.checked_sub(1).map(|at| self.entries[at])
     }
 
-    /// Where to begin looking for the first record at or after `timestamp`: every record before this
-    /// entry is earlier. `None`: at the start of the segment.
+    /// Where to begin looking for the first record at or after `timestamp`: every record before
+    /// this entry is earlier. `None`: at the start of the segment.
     #[must_use]
     pub fn by_time(&self, timestamp: i64) -> Option<Entry> {
         let above = self

@@ -1,8 +1,9 @@
-//! What a partition remembers of its idempotent producers, so that a repeated batch is appended once
-//! and a gap is noticed (KIP-98; `ProducerStateManager` and `ProducerAppendInfo` of Kafka 4.2).
+//! What a partition remembers of its idempotent producers, so that a repeated batch is appended
+//! once and a gap is noticed (KIP-98; `ProducerStateManager` and `ProducerAppendInfo` of Kafka
+//! 4.2).
 //!
-//! Nothing is dropped when the log start rises: like Kafka, a producer whose records were deleted by
-//! retention or `DeleteRecords` keeps its window until it expires.
+//! Nothing is dropped when the log start rises: like Kafka, a producer whose records were deleted
+//! by retention or `DeleteRecords` keeps its window until it expires.
 
 use crate::batch::{Summary, sequence_minus};
 use crate::checkpoint::{self, CheckpointError};
@@ -136,8 +137,8 @@ impl Producers {
 
     /// Says what to do with an admitted batch; changes nothing.
     ///
-    /// Batches without a producer are appended. Batches with a producer and no sequence number, which
-    /// only the broker itself writes, are checked for their epoch alone.
+    /// Batches without a producer are appended. Batches with a producer and no sequence number,
+    /// which only the broker itself writes, are checked for their epoch alone.
     ///
     /// # Errors
     /// When the epoch is older than the last, or the sequence number does not follow the last.
@@ -183,8 +184,8 @@ impl Producers {
         })
     }
 
-    /// Notes a batch that was appended at `base_offset`, now (or, while the log is read again after a
-    /// start, at the time of that start).
+    /// Notes a batch that was appended at `base_offset`, now (or, while the log is read again after
+    /// a start, at the time of that start).
     pub fn apply(&mut self, batch: &Summary, base_offset: i64, written_ms: i64) {
         if !batch.has_producer() {
             return;
@@ -521,7 +522,11 @@ mod tests {
         /// A client that repeats and skips at random, against a plain list of all it was told.
         #[test]
         fn every_batch_is_appended_once_and_in_order(
-            start in prop_oneof![Just(0), Just(i32::MAX - 20), any::<i32>().prop_map(|at| at & i32::MAX)],
+            start in prop_oneof![
+                Just(0),
+                Just(i32::MAX - 20),
+                any::<i32>().prop_map(|at| at & i32::MAX),
+            ],
             steps in prop::collection::vec((0usize..8, 1i32..9, any::<bool>()), 1..60),
         ) {
             let (mut producers, mut end) = (Producers::default(), 0);
@@ -544,7 +549,8 @@ mod tests {
                     let skipped = producers.check(&batch(7, 1, sequence_plus(next, 1), count));
                     prop_assert!(skipped.is_err());
                 }
-                prop_assert_eq!(end, told.iter().map(|(_, count, _)| i64::from(*count)).sum::<i64>());
+                let counts = told.iter().map(|(_, count, _)| i64::from(*count));
+                prop_assert_eq!(end, counts.sum::<i64>());
             }
         }
 

@@ -2,9 +2,9 @@
 //!
 //! The rules are those of Kafka 4.2 (`ProduceRequest.validateRecords`, `UnifiedLog`,
 //! `LogValidator`, `DefaultRecord`), with three deliberate differences, each towards a log that
-//! every consumer can read: compressed records are checked as strictly as plain ones, a record whose
-//! offset delta lies outside the batch is refused, and offset deltas that are merely out of order
-//! are put right by rebuilding the batch whether it is compressed or not.
+//! every consumer can read: compressed records are checked as strictly as plain ones, a record
+//! whose offset delta lies outside the batch is refused, and offset deltas that are merely out of
+//! order are put right by rebuilding the batch whether it is compressed or not.
 
 use super::build::Builder;
 use super::compression::{Codec, Compression, inflate};
@@ -106,8 +106,8 @@ pub const RECORD_ERRORS_MAX: usize = 1000;
 /// A batch that may be appended.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// The batch as it is to be stored, still without its place: the very bytes of the request where
-    /// Kafka keeps them.
+    /// The batch as it is to be stored, still without its place: the very bytes of the request
+    /// where Kafka keeps them.
     pub bytes: Bytes,
     /// What the header of `bytes` says.
     pub header: Summary,

@@ -53,7 +53,8 @@ impl Header {
         Self::ref_from_prefix(bytes).ok().map(|(header, _)| header)
     }
 
-    /// Length of the whole batch in bytes, or `None` when the declared one is shorter than a header.
+    /// Length of the whole batch in bytes, or `None` when the declared one is shorter than a
+    /// header.
     #[must_use]
     pub fn batch_len(&self) -> Option<usize> {
         let len = usize::try_from(self.length.get()).ok()? + PREFIX_LEN;

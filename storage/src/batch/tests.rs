@@ -357,7 +357,8 @@ proptest! {
         prop_assert_eq!(&read_all(&batch), &sent);
         let codec = Header::of(&batch).expect("a header").summary().attributes.codec();
         let target = wanted.target(codec.expect("known"));
-        let admitted = admit(batch.clone(), &Rules { compression: wanted, ..rules() }).expect("good");
+        let rules = Rules { compression: wanted, ..rules() };
+        let admitted = admit(batch.clone(), &rules).expect("good");
         prop_assert!(check_crc(&admitted.bytes));
         prop_assert_eq!(&read_all(&admitted.bytes), &sent);
         prop_assert_eq!(admitted.header.attributes.codec(), Ok(target));

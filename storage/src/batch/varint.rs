@@ -91,7 +91,9 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_are_refused_or_shortened(bytes in prop::collection::vec(any::<u8>(), 0..16)) {
+        fn arbitrary_bytes_are_refused_or_shortened(
+            bytes in prop::collection::vec(any::<u8>(), 0..16),
+        ) {
             let mut rest = &bytes[..];
             if take_i64(&mut rest).is_some() {
                 prop_assert!(rest.len() < bytes.len() && bytes.len() - rest.len() <= 10);

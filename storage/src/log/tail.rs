@@ -53,7 +53,8 @@ impl Tail {
         self.chunks.iter().map(|chunk| chunk.buf.capacity()).sum()
     }
 
-    /// Makes room for `len` more bytes. `false` when the arena is used up; nothing has changed then.
+    /// Makes room for `len` more bytes. `false` when the arena is used up; nothing has changed
+    /// then.
     pub(crate) fn reserve(&mut self, arena: &Arena, len: usize) -> bool {
         let room = self
             .chunks

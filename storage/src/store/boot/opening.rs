@@ -14,7 +14,8 @@ impl Store {
         self.restore_more(now, fx);
     }
 
-    /// Restores this shard's partitions once it knows both which they are and what is known of them.
+    /// Restores this shard's partitions once it knows both which they are and what is known of
+    /// them.
     pub(super) fn restore_assigned(&mut self, now: Now, fx: &mut Fx) {
         if self.boot.alive.is_none() {
             return;
