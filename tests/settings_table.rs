@@ -1,5 +1,5 @@
-//! `docs/settings.md` says what the registry says. `UPDATE=1 cargo test --test settings_table` writes
-//! it anew.
+//! `docs/settings.md` says what the registry says. `UPDATE=1 cargo test --test settings_table`
+//! writes it anew.
 
 use ringlog::config::{Scope, Setting, registry};
 use std::fmt::Write;
@@ -28,8 +28,8 @@ fn rows(out: &mut String, settings: impl Iterator<Item = &'static Setting>, of_t
 
 fn page() -> String {
     let mut out = String::from(
-        "# Settings\n\nThe settings that have an effect. Every other setting of Apache Kafka 4.2 is \
-         accepted and listed\nby DescribeConfigs, and does nothing here; \
+        "# Settings\n\nThe settings that have an effect. Every other setting of Apache Kafka 4.2 \
+         is accepted and listed\nby DescribeConfigs, and does nothing here; \
          [0009](decisions/0009-settings.md) says why.\n\n## Of topics\n\nTheir defaults are the \
          broker's settings below, mostly under the same name with `log.` before it.\n\n\
          | name | default | what it does |\n|---|---|---|\n",
