@@ -13,7 +13,7 @@ pub(crate) fn dead(documents: &[Source], exists: impl Fn(&Path) -> bool) -> Vec<
                 continue;
             }
             let file = target.split('#').next().unwrap_or(target);
-            let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+            let folder = Path::new(path).parent().unwrap_or_else(|| Path::new(""));
             if !normal(&folder.join(file)).is_some_and(|file| exists(&file)) {
                 problems.push(format!("{path}: {target}"));
             }
