@@ -49,6 +49,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "crate::cluster",
             "crate::config",
             "crate::limits",
+            // What shards ask of partitions and are told: the words of `shard::mail`.
+            "crate::shard",
             "storage",
             "reactor::op",
         ],
