@@ -73,3 +73,42 @@ pub(super) fn deflate(area: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn framed_raw_and_concatenated_streams_inflate(
+            word in prop::collection::vec(any::<u8>(), 1..50),
+            times in 0usize..3000,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let area = word.repeat(times);
+            let framed = deflate(&area);
+            prop_assert_eq!(inflate(&framed, area.len()), Ok(area.clone()));
+            let raw = Encoder::new().compress_vec(&area).expect("small");
+            prop_assert_eq!(inflate(&raw, area.len()), Ok(area.clone()));
+            let twice = [&framed[..], &framed[..]].concat();
+            prop_assert_eq!(inflate(&twice, 2 * area.len()), Ok(area.repeat(2)));
+            if let Some(less) = area.len().checked_sub(1) {
+                prop_assert_eq!(inflate(&framed, less), Err(InflateError::TooLarge));
+                prop_assert_eq!(inflate(&raw, less), Err(InflateError::TooLarge));
+            }
+            // A cut between blocks cannot be seen here; the missing records are.
+            let cut = inflate(&framed[..cut.index(framed.len())], area.len());
+            prop_assert!(cut.is_err() || cut.is_ok_and(|out| area.starts_with(&out)));
+        }
+    }
+
+    #[test]
+    fn a_declared_length_is_not_believed() {
+        // A raw block that declares 2^32 - 1 bytes and holds none.
+        assert_eq!(
+            inflate(&[0xff, 0xff, 0xff, 0xff, 0x0f], 1 << 40),
+            Err(InflateError::Broken)
+        );
+    }
+}
