@@ -21,7 +21,7 @@ pub struct Entry {
     /// Position of the batch, in whatever bytes the caller counts.
     pub position: u64,
     /// The largest timestamp of all batches before this one, -1 when none has any.
-    max_before: i64,
+    pub max_before: i64,
 }
 
 /// The first record of a segment that has its largest timestamp.
@@ -137,6 +137,12 @@ impl Index {
     pub fn after_offset(&self, offset: i64) -> Option<Entry> {
         let above = self.entries.partition_point(|entry| entry.offset <= offset);
         self.entries.get(above).copied()
+    }
+
+    /// All entries, by position.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Gives back memory that growth left over; for a segment that takes no more batches.

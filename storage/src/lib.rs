@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod epochs;
 mod format;
 pub mod index;
+pub mod inspect;
 mod journal;
 mod log;
 pub mod producer;

@@ -2,7 +2,7 @@
 //! test run; `libfuzzer/smoke` does the same with coverage for as long as one likes.
 //!
 //! `RINGLOG_FUZZ_ITERATIONS` (inputs a target, 3000 by default) and `RINGLOG_FUZZ_SEED` (a number)
-//! choose how much and where; `RINGLOG_FUZZ_CORPUS` names a folder to write the seeds to.
+//! choose how much and where.
 
 mod mutate;
 mod targets;
@@ -51,20 +51,6 @@ fn mutated_inputs_neither_panic_nor_cost_much_memory() {
                 "{} {fault} at iteration {iteration} of seed {seed} on {hex}",
                 target.name
             );
-        }
-    }
-}
-
-#[test]
-fn seeds_are_written_on_request() {
-    let Ok(folder) = std::env::var("RINGLOG_FUZZ_CORPUS") else {
-        return;
-    };
-    for target in TARGETS {
-        let folder = std::path::Path::new(&folder).join(target.name);
-        std::fs::create_dir_all(&folder).expect("the folder can be made");
-        for (at, seed) in (target.seeds)().iter().enumerate() {
-            std::fs::write(folder.join(format!("seed-{at}")), seed).expect("it can be written");
         }
     }
 }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use storage::batch::{self, Compression, Header, Origin, Rules};
 use storage::epochs::Epochs;
 use storage::index::Index;
+use storage::inspect::{self, JournalPlace};
 use storage::producer::Producers;
+use storage::types::METADATA;
 
 /// Most bytes that records inflate to here.
 pub(crate) const INFLATED_BYTES_MAX: usize = 1 << 16;
@@ -48,6 +50,16 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "epochs",
         run: epochs,
         seeds: epoch_seeds,
+    },
+    Target {
+        name: "journal",
+        run: journal,
+        seeds: journal_seeds,
+    },
+    Target {
+        name: "blocks",
+        run: blocks,
+        seeds: block_seeds,
     },
 ];
 
@@ -182,6 +194,71 @@ pub(crate) fn epochs(data: &[u8]) {
     assert_eq!(Epochs::decode(&epochs.encode()), Ok(epochs));
 }
 
+/// A journal file, walked as `inspect` walks it.
+pub(crate) fn journal(data: &[u8]) {
+    let Some((settings, rest)) = data.split_first() else {
+        return;
+    };
+    let mut file = rest.to_vec();
+    if settings & RESEAL != 0 {
+        seal_round(&mut file);
+    }
+    let file = Bytes::from(file);
+    let mut at = 0;
+    while at < file.len() {
+        let rest = file.slice(at..);
+        at += match inspect::journal_at(&rest, rest.len() as u64) {
+            JournalPlace::Round(round) => {
+                assert!(round.len > 0 && round.len <= rest.len() as u64);
+                round.len as usize
+            }
+            // What it asks for lies in the file, so there is nothing longer to offer.
+            JournalPlace::Longer(needed) => {
+                assert!(needed <= rest.len() as u64);
+                break;
+            }
+            JournalPlace::Nothing => inspect::JOURNAL_STEP as usize,
+        };
+    }
+}
+
+/// The other files, which are made of blocks that carry their own CRC.
+pub(crate) fn blocks(data: &[u8]) {
+    let Some((settings, rest)) = data.split_first() else {
+        return;
+    };
+    let mut file = rest.to_vec();
+    if settings & RESEAL != 0 {
+        file.chunks_exact_mut(4096).for_each(seal_block);
+    }
+    let _ = inspect::segment_header(&file);
+    let _ = inspect::meta(&file);
+    let _ = inspect::checkpoint(&file);
+    for count in [0, 1, 2000, usize::MAX] {
+        if let Some(sums) = inspect::checksums(&file, &METADATA, 3, count) {
+            assert_eq!(sums.len(), count);
+        }
+    }
+}
+
+fn seal_block(block: &mut [u8]) {
+    let (content, crc) = block.split_at_mut(4092);
+    crc.copy_from_slice(&crc32c::crc32c(content).to_le_bytes());
+}
+
+/// Makes the CRC of the round at the start of `file` right.
+fn seal_round(file: &mut [u8]) {
+    let payload = file
+        .get(60..64)
+        .map(|four| u32::from_le_bytes(four.try_into().expect("four")));
+    if let Some(payload) = payload
+        && let Some(payload) = file.get(68..).and_then(|rest| rest.get(..payload as usize))
+    {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&file[..64]), payload);
+        file[64..68].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
 /// The bytes behind the settings, the CRC of a checkpoint's frame made right on request.
 fn checkpoint(data: &[u8]) -> Vec<u8> {
     let Some((settings, rest)) = data.split_first() else {
@@ -294,4 +371,78 @@ fn epoch_seeds() -> Vec<Vec<u8>> {
 
 fn seed(bytes: &[u8]) -> Vec<u8> {
     [&[RESEAL], bytes].concat()
+}
+
+/// One round that holds an entry of each kind, twice, written as `docs/format.md` says.
+fn journal_seeds() -> Vec<Vec<u8>> {
+    let head = |kind: u8, base: i64| {
+        let id = [&METADATA.topic.0[..], &METADATA.index.to_le_bytes()].concat();
+        [&[kind], &id[..], &base.to_le_bytes()].concat()
+    };
+    let numbers = |numbers: &[u64]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    };
+    let data = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let ended = [&[1u8], &numbers(&[1, 8192, 5])[..]].concat();
+    let short = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    };
+    let state = [
+        head(1, 3),
+        numbers(&[2]),
+        ended.clone(),
+        numbers(&[3 * 65536 + 4096, 9]),
+        short(&[7, 1, 2, 5, 6]),
+        data(b"tail"),
+    ];
+    let extent = [
+        head(3, 3),
+        numbers(&[8192, 4096]),
+        short(&[1]),
+        numbers(&[12]),
+    ];
+    let payload = [
+        state.concat(),
+        [head(2, 3), numbers(&[4100, 11]), data(b"crumb")].concat(),
+        extent.concat(),
+        [head(4, 20), ended].concat(),
+        head(5, 4),
+        [head(6, 0), data(b"why")].concat(),
+    ]
+    .concat();
+    let mut round = [
+        &b"RLJR"[..],
+        &[1, 0, 3, 0, 0, 0, 0, 0],
+        &numbers(&[77, 1, 1, 1, 5, 4]),
+        &short(&[payload.len() as u32, 0]),
+        &payload,
+    ]
+    .concat();
+    seal_round(&mut round);
+    round.resize(4096, 0);
+    let whole = inspect::journal_at(&Bytes::from(round.clone()), 4096);
+    assert!(matches!(whole, JournalPlace::Round(round) if round.entries.len() == 6));
+    vec![
+        [&[RESEAL], &round[..], &round[..]].concat(),
+        [&[0], &round[..]].concat(),
+    ]
+}
+
+fn block_seeds() -> Vec<Vec<u8>> {
+    let id = [&METADATA.topic.0[..], &METADATA.index.to_le_bytes()].concat();
+    let mut seeds = Vec::new();
+    for magic in [b"RLSG", b"RLSU", b"RLDR", b"RLCP"] {
+        let mut file = [&magic[..], &[1, 0], &id, &3i64.to_le_bytes(), &[1; 25]].concat();
+        file.resize(3 * 4096, 0);
+        file.chunks_exact_mut(4096).for_each(seal_block);
+        seeds.push([&[RESEAL], &file[..]].concat());
+    }
+    assert!(inspect::segment_header(&seeds[0][1..]).is_some());
+    seeds
 }
