@@ -110,3 +110,23 @@ impl Groups {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_was_broken_off_cannot_go_on() {
+        let mut replay = Replay::new();
+        let next = 1000;
+        for (record, in_snapshot) in [
+            (Record::SnapshotBegin, true),
+            (Record::ProducerIds { next }, false),
+        ] {
+            assert_eq!(replay.record(&record.encode(in_snapshot)), Ok(()));
+        }
+        let end = replay.record(&Record::SnapshotEnd.encode(true));
+        assert!(matches!(end, Err(RecordError::Inconsistent(_))));
+        assert_eq!(replay.finish().next_producer_id, next);
+    }
+}
