@@ -68,6 +68,42 @@ pub enum Canary {
     RecycleInFlight,
 }
 
+impl Canary {
+    /// Every deliberate mistake.
+    pub const ALL: [Self; 30] = [
+        Self::AckBeforeFlush,
+        Self::FlushJournalOnly,
+        Self::NextRoundEarly,
+        Self::TrustRecycledSpace,
+        Self::TrustUnsyncedSpace,
+        Self::JournalNotPrewritten,
+        Self::JournalDirNotSynced,
+        Self::SegmentDirNotSynced,
+        Self::CarryOnlyNonEmptyTails,
+        Self::LowWithFirstOfCarry,
+        Self::ReuseBeforeCarryDurable,
+        Self::FreeBeforeDestageSynced,
+        Self::DestageFlushesDeviceOnly,
+        Self::RestateWithoutDestage,
+        Self::IgnoreStartNumber,
+        Self::KeepStartNumber,
+        Self::RestartSequence,
+        Self::NoSegmentHeader,
+        Self::SealedEndOnlyInJournal,
+        Self::NoTopicId,
+        Self::NoSyncBeforeServing,
+        Self::NoOpeningRound,
+        Self::LastRoundUnchecked,
+        Self::DeadExtentsChecked,
+        Self::OnlyOwnJournals,
+        Self::MovedNotRestated,
+        Self::LowBeforeOpenings,
+        Self::GoneJournalNotVoided,
+        Self::RetireBeforeLogStart,
+        Self::RecycleInFlight,
+    ];
+}
+
 #[cfg(not(canary))]
 pub(crate) const fn armed(_canary: Canary) -> bool {
     false

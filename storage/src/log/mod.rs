@@ -34,6 +34,8 @@ pub(crate) struct Log {
     /// The end that the newest round names, durable or in flight.
     pub(crate) journaled_end: i64,
     /// The end that the last durable round names.
+    pub(crate) committed_end: i64,
+    /// The end that was reported as durable, by the partition's own meaning of it.
     pub(crate) durable_end: i64,
     /// The round with the newest full state; 0 when the journal holds none.
     pub(crate) state_round: u64,
@@ -75,6 +77,7 @@ impl Log {
             start_pending: false,
             end: 0,
             journaled_end: 0,
+            committed_end: 0,
             durable_end: 0,
             state_round: 0,
             bulk_since_state: 0,

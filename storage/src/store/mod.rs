@@ -21,7 +21,7 @@ use crate::format::names::META_JOURNAL;
 use crate::journal::Journal;
 use crate::log::Log;
 use crate::producer::{ProducerError, ProducerView, Verdict};
-use crate::types::{LogConfig, METADATA, PartitionId, Slot, StoreConfig};
+use crate::types::{Durability, LogConfig, METADATA, PartitionId, Slot, StoreConfig};
 use boot::{Boot, BootStep};
 use reactor::buf::Arena;
 use reactor::op::{Done, Mono, Now, Token};
@@ -164,7 +164,23 @@ impl Store {
             }
         }
         for v in 0..self.vols.len() {
+            self.report_memory(v, fx);
             self.begin_round(v, now, fx);
+        }
+        self.try_stop(now, fx);
+    }
+
+    /// Where memory is durable enough, the end in memory is what counts.
+    fn report_memory(&mut self, v: usize, fx: &mut Fx) {
+        for slot in &self.vols[v].dirty {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            let memory = log.config.durability == Durability::Memory;
+            if memory && log.fenced.is_none() && log.end > log.durable_end {
+                log.durable_end = log.end;
+                fx.events.push(Event::Durable { slot: *slot, end_offset: log.end });
+            }
         }
     }
 

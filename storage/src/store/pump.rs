@@ -62,6 +62,11 @@ impl Store {
         if log.fenced.is_some() || log.damaged.is_some() {
             return;
         }
+        if self.stopping
+            && let Some(log) = self.log_mut(slot)
+        {
+            log.urgent = true;
+        }
         for at in 0..self.log(slot).map_or(0, |log| log.segments.len()) {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 return;
@@ -220,7 +225,7 @@ impl Store {
             .segments
             .iter()
             .any(|segment| segment.file != File::Absent);
-        let due = log.snapshot.take_if(|(end, _)| *end <= log.durable_end);
+        let due = log.snapshot.take_if(|(end, _)| *end <= log.committed_end);
         let Some((_, bytes)) = due.filter(|_| on_disk) else {
             return;
         };

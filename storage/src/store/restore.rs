@@ -150,6 +150,7 @@ impl Store {
         log.log_start_durable = log.log_start;
         log.end = restore.revived.end;
         log.journaled_end = log.end;
+        log.committed_end = log.end;
         log.durable_end = log.end;
         log.state_round = 1;
         log.epochs = restore.epochs;

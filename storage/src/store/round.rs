@@ -265,6 +265,9 @@ impl Store {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
+            if log.fenced.is_none() {
+                log.committed_end = log.committed_end.max(*offset);
+            }
             if log.fenced.is_none() && *offset > log.durable_end {
                 log.durable_end = *offset;
                 fx.events.push(Event::Durable {
@@ -388,7 +391,7 @@ impl Draft {
     }
 
     fn acknowledge(&mut self, slot: Slot, log: &Log) {
-        if log.journaled_end > log.durable_end {
+        if log.journaled_end > log.committed_end {
             self.end.acks.push((slot, log.journaled_end));
         }
     }
