@@ -195,7 +195,7 @@ impl Entry {
 }
 
 fn aligned(pos: u64) -> Option<u64> {
-    (pos % BLOCK_U64 == 0 && pos < u64::MAX / 4).then_some(pos)
+    (pos.is_multiple_of(BLOCK_U64) && pos < u64::MAX / 4).then_some(pos)
 }
 
 fn put_head(out: &mut Vec<u8>, kind: u8, id: &PartitionId, base: i64) {

@@ -59,16 +59,14 @@ pub(crate) fn replay(chains: &[Chain]) -> HashMap<PartitionId, Revived> {
                 let id = known_as(entry.id());
                 let known = found.get_mut(&id);
                 match (entry, known) {
-                    (Entry::State(state), known) => {
-                        if known.is_none_or(|known| known.is_older_than(place)) {
-                            found.insert(id, Revived::new(id, chain, place, state));
-                        }
+                    (Entry::State(_) | Entry::Fence { .. }, Some(known))
+                        if !known.is_older_than(place) => {}
+                    (Entry::State(state), _) => {
+                        found.insert(id, Revived::new(id, chain, place, state));
                     }
-                    (Entry::Fence { why, .. }, known) => {
-                        if known.is_none_or(|known| known.is_older_than(place)) {
-                            let why = String::from_utf8_lossy(why).into_owned();
-                            found.insert(id, Revived::fenced(id, chain, place, why));
-                        }
+                    (Entry::Fence { why, .. }, _) => {
+                        let why = String::from_utf8_lossy(why).into_owned();
+                        found.insert(id, Revived::fenced(id, chain, place, why));
                     }
                     (entry, Some(known)) if known.from.0 == number => known.apply(entry),
                     _ => {}

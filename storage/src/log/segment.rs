@@ -189,7 +189,7 @@ impl Segment {
             let (now, later) = bytes.split_at(left.min(bytes.len()));
             self.written.crc = crc32c::crc32c_append(self.written.crc, now);
             self.written.pos += now.len() as u64;
-            if self.written.pos % PIECE == 0 {
+            if self.written.pos.is_multiple_of(PIECE) {
                 self.sums.push(self.written.crc);
                 self.written.sums += 1;
                 self.written.crc = 0;
@@ -219,7 +219,7 @@ impl Segment {
     /// All checksums, the incomplete last piece's included: only for a segment written to its end.
     pub(crate) fn final_sums(&self) -> Vec<u32> {
         let mut sums = self.sums.clone();
-        if self.written.pos % PIECE != 0 {
+        if !self.written.pos.is_multiple_of(PIECE) {
             sums.push(self.written.crc);
         }
         sums

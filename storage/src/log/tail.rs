@@ -32,7 +32,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// An empty tail that begins at `start`, a multiple of a block.
     pub(crate) const fn new(start: u64) -> Self {
-        assert!(start % BLOCK_U64 == 0, "a tail begins at a block");
+        assert!(start.is_multiple_of(BLOCK_U64), "a tail begins at a block");
         Self {
             chunks: VecDeque::new(),
             end: start,

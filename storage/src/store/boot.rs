@@ -296,13 +296,12 @@ impl Store {
                     vol.journal.dir_id = dir_ids.get(at).copied().unwrap_or(0);
                 }
                 self.boot.dir_ids = dir_ids;
-                let lists = self.config.dirs.iter();
-                let lists = lists
-                    .map(|dir| Op::ListDir {
-                        path: names::journal_dir(dir),
-                    })
-                    .collect();
-                self.run(Script::new().then(lists), Then::Boot(BootStep::Listed), fx);
+                let dirs = self.config.dirs.iter().map(|dir| names::journal_dir(dir));
+                let lists = dirs.clone().map(|path| Op::ListDir { path }).collect();
+                // A name that was found may not be durable yet, and is to be relied on.
+                let syncs = dirs.map(|path| Op::SyncDir { path }).collect();
+                let script = Script::new().then(lists).then(syncs);
+                self.run(script, Then::Boot(BootStep::Listed), fx);
             }
             Letter::Scanned { chains, start } => {
                 self.boot.chains.extend(chains);
@@ -501,9 +500,8 @@ impl Store {
         self.boot.start = self.boot.start.max(1);
         let meta = |chain: &Chain| chain.shard == META_JOURNAL;
         let metadata = self.boot.chains.iter().position(meta);
-        match metadata {
-            Some(at) => self.check_last_rounds(&[at], fx),
-            None => {}
+        if let Some(at) = metadata {
+            self.check_last_rounds(&[at], fx);
         }
         if self.boot.checks == 0 {
             self.last_rounds_known(now, fx);
@@ -541,7 +539,7 @@ impl Store {
                 let lives = *id == METADATA || alive.as_ref().is_some_and(|all| all.contains(id));
                 let known = revived.get(id).filter(|known| known.chain() == chain);
                 let needed = known.is_some_and(|known| *end_offset > known.log_start);
-                if !(lives && needed) && !armed(Canary::DeadExtentsChecked) {
+                if !((lives && needed) || armed(Canary::DeadExtentsChecked)) {
                     continue;
                 }
                 let dir = &self.config.dirs[self.boot.chains[chain].dir];

@@ -179,7 +179,10 @@ impl Store {
             let memory = log.config.durability == Durability::Memory;
             if memory && log.fenced.is_none() && log.end > log.durable_end {
                 log.durable_end = log.end;
-                fx.events.push(Event::Durable { slot: *slot, end_offset: log.end });
+                fx.events.push(Event::Durable {
+                    slot: *slot,
+                    end_offset: log.end,
+                });
             }
         }
     }

@@ -101,10 +101,11 @@ impl Store {
             self.settled(&id, now, fx);
             self.begin_round(v, now, fx);
         }
+        let bulk_min = self.vols[v].journal.bulk_min();
         let Some(log) = self.log_mut(slot) else {
             return;
         };
-        if log.blocked && !log.waits_for_file() {
+        if log.blocked && !log.waits_for_file(bulk_min) {
             log.blocked = false;
             self.mark_dirty(slot);
             self.begin_round(v, now, fx);
@@ -381,13 +382,14 @@ fn aligned(bytes: &[u8]) -> Bytes {
 
 impl Log {
     /// Whether bulk cannot have a place in a round yet.
-    fn waits_for_file(&self) -> bool {
+    fn waits_for_file(&self, bulk_min: u64) -> bool {
         self.segments
             .iter()
             .skip(self.journaled_segment())
             .any(|segment| {
+                let bulk = segment.end - segment.journaled >= bulk_min;
                 let open = matches!(segment.file, File::Open(_));
-                !open || segment.allocated < block_floor(segment.end)
+                bulk && (!open || segment.allocated < block_floor(segment.end))
             })
     }
 

@@ -516,7 +516,7 @@ impl Segment {
         let mut from = rope.start();
         while from < rope.end() {
             let to = (from + PIECE).min(rope.end());
-            let whole = to % PIECE == 0 || (self.sealed && to == last);
+            let whole = to.is_multiple_of(PIECE) || (self.sealed && to == last);
             let data = from.max(DATA_START);
             if whole {
                 let sum = sums.get((from / PIECE) as usize);

@@ -327,6 +327,12 @@ impl Restore {
             script = script.then(vec![
                 Op::Sync { file: OPENED },
                 Op::SyncDir { path: folder },
+                Op::SyncDir {
+                    path: names::topic(&self.dir, self.revived.id.topic),
+                },
+                Op::SyncDir {
+                    path: names::topics_dir(&self.dir),
+                },
             ]);
         }
         Next::Run(script, Waits::Content { at })
@@ -574,9 +580,8 @@ impl Restore {
                 }
                 if self.replay.1 == before && self.replay.0 == at {
                     // One batch is longer than what was read: read at least that much.
-                    let needed = match rope.batch_at(pos) {
-                        Err(Gone::Short(needed)) => needed,
-                        _ => return Next::Damaged(damaged),
+                    let Err(Gone::Short(needed)) = rope.batch_at(pos) else {
+                        return Next::Damaged(damaged);
                     };
                     self.needed = needed;
                 }

@@ -471,7 +471,7 @@ impl Log {
 
     fn tail_is_empty(&self) -> bool {
         let segment = &self.segments[self.journaled_segment()];
-        segment.journaled % crate::format::BLOCK_U64 == 0
+        segment.journaled.is_multiple_of(crate::format::BLOCK_U64)
     }
 
     /// Everything that recovery must know if it sees nothing older. The tail begins where the file

@@ -103,11 +103,6 @@ pub(crate) struct Scripts<T> {
     running: HashMap<u64, Running<T>>,
 }
 
-impl<T: std::fmt::Debug> Scripts<T> {
-    pub(crate) fn dbg(&self) -> String {
-        self.running.values().map(|r| format!("{:?} {} {:?};", r.then, r.waiting, r.words)).collect()
-    }
-}
 impl<T> Scripts<T> {
     pub(crate) fn new() -> Self {
         Self {

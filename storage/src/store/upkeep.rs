@@ -233,7 +233,8 @@ impl Log {
     /// Nothing waits, nothing is in flight, everything but the tail block is in its segment.
     fn is_at_rest(&self) -> bool {
         let given_up = self.fenced.is_some() || self.damaged.is_some();
-        let resting = !self.dirty && self.is_settled() && self.destageable() == 0;
+        let told = !self.dirty && !self.blocked && self.journaled_end == self.end;
+        let resting = told && self.is_settled() && self.destageable() == 0;
         self.busy == 0 && (given_up || resting)
     }
 
