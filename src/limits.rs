@@ -16,3 +16,9 @@ pub const METADATA_TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Bytes that the records of one compressed batch may inflate to: what is larger is a bomb.
 pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of one read while an internal log is replayed.
+pub const REPLAY_READ_BYTES_MAX: usize = 1 << 20;
+
+/// Most shards: shard numbers above are reserved for the control thread and internal answers.
+pub const SHARDS_MAX: u16 = 1024;
