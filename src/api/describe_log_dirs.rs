@@ -1,0 +1,83 @@
+//! DescribeLogDirs (key 35): KIP-113, 827.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use net::wire::Str;
+use net::wire::describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic, Request, Response,
+};
+
+use crate::partition::answers::LogDirPart;
+use crate::shard::mail::{Answer, Call};
+
+use super::{Cx, FinishCx, Handled};
+
+pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
+    let to = cx.reply_to();
+    let asked: Option<BTreeSet<(Str, i32)>> = request.topics.map(|topics| {
+        let of = |topic: net::wire::describe_log_dirs::DescribableLogDirTopic| {
+            let name = topic.topic.detached();
+            topic
+                .partitions
+                .into_iter()
+                .map(move |index| (name.clone(), index))
+        };
+        topics.into_iter().flat_map(of).collect()
+    });
+    let calls = (0..cx.shards).map(|shard| (shard, Call::LogDirs)).collect();
+    Handled::work(cx, calls, move |cx, answers| {
+        let parts = answers.into_iter().flat_map(|answer| match answer {
+            Answer::LogDirs(parts) => parts,
+            _ => Vec::new(),
+        });
+        let response = Response {
+            results: results(cx, parts, asked.as_ref()),
+            ..Default::default()
+        };
+        to.reply(|w, version| response.encode(w, version))
+    })
+}
+
+fn results(
+    cx: &FinishCx<'_>,
+    parts: impl Iterator<Item = LogDirPart>,
+    asked: Option<&BTreeSet<(Str, i32)>>,
+) -> Vec<DescribeLogDirsResult> {
+    type Topics = BTreeMap<Str, Vec<DescribeLogDirsPartition>>;
+    let mut dirs: BTreeMap<String, Topics> = BTreeMap::new();
+    for dir in cx.broker.log_dirs.iter().cloned() {
+        dirs.insert(dir, BTreeMap::new());
+    }
+    for part in parts {
+        let Some(topic) = cx.image.topic_by_id(part.id.topic) else {
+            continue;
+        };
+        let key = (Str::from(&*topic.name), part.id.index);
+        if asked.is_some_and(|asked| !asked.contains(&key)) {
+            continue;
+        }
+        let partition = DescribeLogDirsPartition {
+            partition_index: part.id.index,
+            partition_size: i64::try_from(part.size_bytes).unwrap_or(i64::MAX),
+            offset_lag: 0,
+            is_future_key: false,
+        };
+        dirs.entry(part.dir)
+            .or_default()
+            .entry(key.0)
+            .or_default()
+            .push(partition);
+    }
+    let result = |(dir, topics): (String, Topics)| {
+        let topic = |(name, mut partitions): (Str, Vec<DescribeLogDirsPartition>)| {
+            partitions.sort_by_key(|part| part.partition_index);
+            DescribeLogDirsTopic { name, partitions }
+        };
+        DescribeLogDirsResult {
+            log_dir: dir.into(),
+            topics: topics.into_iter().map(topic).collect(),
+            ..Default::default()
+        }
+    };
+    dirs.into_iter().map(result).collect()
+}

@@ -1,0 +1,119 @@
+//! DescribeTopicPartitions (key 75): KIP-966, in pages.
+
+use std::sync::Arc;
+
+use net::wire::Str;
+use net::wire::describe_topic_partitions::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    Request, Response,
+};
+
+use crate::cluster::image::{Partition, Topic};
+use crate::cluster::name;
+
+use super::error::Code;
+use super::{Cx, Handled, topics};
+
+/// `max.request.partition.size.limit`, Kafka's default.
+const PARTITIONS_MAX: i32 = 2_000;
+
+pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
+    let to = cx.reply_to();
+    let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
+    let mut room = usize::try_from(limit).unwrap_or(1);
+    let mut names: Vec<Str> = if request.topics.is_empty() {
+        cx.image
+            .topics()
+            .map(|topic| Str::from(&*topic.name))
+            .collect()
+    } else {
+        request
+            .topics
+            .iter()
+            .map(|topic| topic.name.detached())
+            .collect()
+    };
+    names.sort_unstable();
+    names.dedup();
+    let start = request.cursor.as_ref();
+    if let Some(cursor) = start {
+        if cursor.partition_index < 0 {
+            return Handled::Close(format!(
+                "DescribeTopicPartitions cursor partition must be valid: {}",
+                cursor.partition_index
+            ));
+        }
+        names.retain(|name| **name >= *cursor.topic_name);
+    }
+    let mut response = Response::default();
+    for name in names {
+        let Some(topic) = cx.image.topic(&name) else {
+            response.topics.push(unknown(name));
+            continue;
+        };
+        let first = start.filter(|cursor| cursor.topic_name == name);
+        let first = first.map_or(0, |cursor| {
+            usize::try_from(cursor.partition_index).unwrap_or(0)
+        });
+        let (described, next) = describe(topic, first, room);
+        room -= described.partitions.len();
+        response.topics.push(described);
+        if let Some(partition_index) = next {
+            response.next_cursor = Some(Cursor {
+                topic_name: name,
+                partition_index,
+            });
+            break;
+        }
+    }
+    to.reply(|w, version| response.encode(w, version))
+}
+
+fn describe(
+    topic: &Arc<Topic>,
+    first: usize,
+    room: usize,
+) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
+    let indexed = (0_i32..).zip(&topic.partitions).skip(first);
+    let partitions: Vec<_> = indexed
+        .take(room)
+        .map(|(at, part)| partition(at, part))
+        .collect();
+    let next = first + partitions.len();
+    let next = (next < topic.partitions.len()).then(|| i32::try_from(next).unwrap_or(i32::MAX));
+    let described = DescribeTopicPartitionsResponseTopic {
+        name: Some(Str::from(&*topic.name)),
+        topic_id: topics::uuid(topic.id),
+        is_internal: topic.is_internal(),
+        partitions,
+        topic_authorized_operations: topics::TOPIC_OPERATIONS,
+        ..Default::default()
+    };
+    (described, next)
+}
+
+fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
+    let code = match name::check(&name) {
+        Ok(()) => Code::UNKNOWN_TOPIC_OR_PARTITION,
+        Err(_) => Code::INVALID_TOPIC,
+    };
+    DescribeTopicPartitionsResponseTopic {
+        error_code: code.0,
+        name: Some(name),
+        ..Default::default()
+    }
+}
+
+fn partition(index: i32, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
+    DescribeTopicPartitionsResponsePartition {
+        error_code: 0,
+        partition_index: index,
+        leader_id: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        eligible_leader_replicas: Some(Vec::new()),
+        last_known_elr: Some(Vec::new()),
+        offline_replicas: Vec::new(),
+    }
+}

@@ -1,0 +1,300 @@
+//! Fetch (key 1): long polls (KIP-74), incremental sessions (KIP-227), topic ids (KIP-516),
+//! truncation detection (KIP-595).
+
+use std::collections::BTreeMap;
+
+use net::wire::fetch::{EpochEndOffset, FetchableTopicResponse, PartitionData, Request, Response};
+use net::wire::{Records, Str, Uuid};
+
+use crate::cluster::image::Image;
+use crate::partition::answers::{Fetched, FetchedPart};
+use crate::partition::calls::{FetchCall, FetchPart};
+use crate::shard::mail::{Answer, Call};
+
+use super::error::Code;
+use super::session::{Context, PartKey, Sent, TopicKey, Wanted};
+use super::{Cx, FinishCx, Handled, ReplyHeader, Work, topics};
+
+/// First version that names topics by id.
+const IDS_FROM: i16 = 13;
+
+pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
+    let to = cx.reply_to();
+    let by_id = cx.version() >= IDS_FROM;
+    if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
+        // There is one node, so nobody replicates from it.
+        return refuse(to, Code::INVALID_REQUEST);
+    }
+    let session = (request.session_id, request.session_epoch);
+    let forgotten: Vec<PartKey> = request
+        .forgotten_topics_data
+        .iter()
+        .flat_map(|topic| {
+            let key = topic_key(&topic.topic, topic.topic_id, by_id);
+            topic.partitions.iter().map(move |at| PartKey {
+                topic: key.clone(),
+                partition: *at,
+            })
+        })
+        .collect();
+    let wanted = wanted(&request, by_id);
+    let begun = cx
+        .sessions
+        .begin(session, by_id, wanted, &forgotten, cx.now.mono);
+    let (context, wanted) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return refuse(to, error.into()),
+    };
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
+    let bytes_max = bytes_max.min(cx.broker.fetch_bytes_max);
+    let wait_ms = if cx.draining {
+        0
+    } else {
+        u64::try_from(request.max_wait_ms).unwrap_or(0)
+    };
+    let limits = Limits {
+        bytes_max,
+        bytes_min: request.min_bytes.max(0) as u64,
+        wait_ms,
+    };
+    read(cx, context, wanted, &limits)
+}
+
+struct Limits {
+    bytes_max: usize,
+    bytes_min: u64,
+    wait_ms: u64,
+}
+
+fn topic_key(name: &Str, id: Uuid, by_id: bool) -> TopicKey {
+    if by_id {
+        TopicKey::Id(id)
+    } else {
+        TopicKey::Name(name.detached())
+    }
+}
+
+fn wanted(request: &Request, by_id: bool) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for topic in &request.topics {
+        let key = topic_key(&topic.topic, topic.topic_id, by_id);
+        wanted.extend(topic.partitions.iter().map(|part| Wanted {
+            key: PartKey {
+                topic: key.clone(),
+                partition: part.partition,
+            },
+            offset: part.fetch_offset,
+            bytes_max: part.partition_max_bytes,
+            leader_epoch: part.current_leader_epoch,
+            last_fetched_epoch: part.last_fetched_epoch,
+        }));
+    }
+    wanted
+}
+
+/// Sends each part to the shard that owns it.
+fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits) -> Handled {
+    let to = cx.reply_to();
+    let mut parts: BTreeMap<u16, Vec<FetchPart>> = BTreeMap::new();
+    let mut answers: Vec<PartitionData> = Vec::with_capacity(wanted.len());
+    let mut urgent = false;
+    for (at, part) in wanted.iter().enumerate() {
+        let mut answer = unanswered(part);
+        match resolve(cx.image, &part.key) {
+            Ok(id) => {
+                let part = FetchPart {
+                    index: u32::try_from(at).unwrap_or(u32::MAX),
+                    id,
+                    offset: part.offset,
+                    bytes_max: usize::try_from(part.bytes_max).unwrap_or(0),
+                    leader_epoch: part.leader_epoch,
+                    last_fetched_epoch: part.last_fetched_epoch,
+                };
+                parts
+                    .entry(cx.image.owner(id, cx.shards))
+                    .or_default()
+                    .push(part);
+            }
+            Err(code) => {
+                answer.error_code = code.0;
+                urgent = true;
+            }
+        }
+        answers.push(answer);
+    }
+    let wait_ms = if urgent { 0 } else { limits.wait_ms };
+    // Shards do not know of each other's bytes: with several, the first byte of any of them is
+    // reported, and the origin of the request decides whether to hurry the others.
+    let spread = parts.len() > 1;
+    let bytes_min = if spread {
+        limits.bytes_min.min(1)
+    } else {
+        limits.bytes_min
+    };
+    let deadline = cx.now.mono.after_ms(wait_ms);
+    let bytes_max = limits.bytes_max;
+    let calls: Vec<(u16, Call)> = parts
+        .into_iter()
+        .map(|(shard, parts)| {
+            (
+                shard,
+                Call::Fetch(FetchCall {
+                    parts,
+                    bytes_max,
+                    bytes_min,
+                    deadline,
+                }),
+            )
+        })
+        .collect();
+    let finish = move |cx: &mut FinishCx<'_>, got: Vec<Answer>| {
+        finish(cx, to, context, &wanted, answers, got, bytes_max)
+    };
+    if calls.is_empty() {
+        return finish(&mut cx.finish(), Vec::new());
+    }
+    let fetch_bytes_min = Some(limits.bytes_min);
+    Handled::Work(Work {
+        calls,
+        finish: Box::new(finish),
+        fetch_bytes_min,
+    })
+}
+
+/// The answer of a part before its shard has given one.
+fn unanswered(part: &Wanted) -> PartitionData {
+    PartitionData {
+        partition_index: part.key.partition,
+        high_watermark: -1,
+        records: Some(Records::default()),
+        ..Default::default()
+    }
+}
+
+fn resolve(image: &Image, key: &PartKey) -> Result<storage::types::PartitionId, Code> {
+    let topic = match &key.topic {
+        TopicKey::Name(name) => image.topic(name).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?,
+        TopicKey::Id(id) => image
+            .topic_by_id(topics::topic_id(*id))
+            .ok_or(Code::UNKNOWN_TOPIC_ID)?,
+    };
+    topics::partition(topic, key.partition)
+}
+
+fn finish(
+    cx: &mut FinishCx<'_>,
+    to: ReplyHeader,
+    context: Context,
+    wanted: &[Wanted],
+    mut answers: Vec<PartitionData>,
+    got: Vec<Answer>,
+    bytes_max: usize,
+) -> Handled {
+    for answer in got {
+        let Answer::Fetched(parts) = answer else {
+            continue;
+        };
+        for part in parts {
+            if let Some(answer) = answers.get_mut(part.index as usize) {
+                fill(answer, part);
+            }
+        }
+    }
+    trim(&mut answers, bytes_max);
+    let sent: Vec<(PartKey, Sent)> = wanted
+        .iter()
+        .zip(&answers)
+        .map(|(part, answer)| (part.key.clone(), sent(answer)))
+        .collect();
+    let send = cx.sessions.end(context, &sent);
+    let mut response = Response {
+        session_id: context.id(),
+        ..Default::default()
+    };
+    let mut places: BTreeMap<&TopicKey, usize> = BTreeMap::new();
+    for ((part, answer), send) in wanted.iter().zip(answers).zip(send) {
+        if !send {
+            continue;
+        }
+        let place = *places.entry(&part.key.topic).or_insert_with(|| {
+            response.responses.push(topic_response(&part.key.topic));
+            response.responses.len() - 1
+        });
+        response.responses[place].partitions.push(answer);
+    }
+    to.reply(|w, version| response.encode(w, version))
+}
+
+fn topic_response(key: &TopicKey) -> FetchableTopicResponse {
+    match key {
+        TopicKey::Name(name) => FetchableTopicResponse {
+            topic: name.clone(),
+            ..Default::default()
+        },
+        TopicKey::Id(id) => FetchableTopicResponse {
+            topic_id: *id,
+            ..Default::default()
+        },
+    }
+}
+
+fn fill(answer: &mut PartitionData, part: FetchedPart) {
+    match part.result {
+        Err(refusal) => answer.error_code = Code::from(refusal.trouble).0,
+        Ok(Fetched {
+            high_watermark,
+            last_stable,
+            log_start,
+            data,
+            diverging,
+        }) => {
+            answer.high_watermark = high_watermark;
+            answer.last_stable_offset = last_stable;
+            answer.log_start_offset = log_start;
+            answer.records = Some(Records::from(data));
+            if let Some((epoch, end_offset)) = diverging {
+                answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
+            }
+        }
+    }
+}
+
+/// Each shard kept to the request's limit; together they may not exceed it either. The first part
+/// with records is always whole, so that a large batch cannot stop a consumer.
+fn trim(answers: &mut [PartitionData], bytes_max: usize) {
+    let mut room = bytes_max;
+    let mut first = true;
+    for answer in answers {
+        let bytes = answer.records.as_ref().map_or(0, Records::bytes_len);
+        if bytes == 0 {
+            continue;
+        }
+        if !first && bytes > room {
+            answer.records = Some(Records::default());
+            continue;
+        }
+        first = false;
+        room = room.saturating_sub(bytes);
+    }
+}
+
+fn sent(answer: &PartitionData) -> Sent {
+    Sent {
+        high_watermark: answer.high_watermark,
+        log_start: answer.log_start_offset,
+        has_records: answer
+            .records
+            .as_ref()
+            .is_some_and(|records| records.bytes_len() > 0),
+        is_special: answer.error_code != 0 || answer.diverging_epoch.epoch >= 0,
+        is_error: answer.error_code != 0,
+    }
+}
+
+fn refuse(to: ReplyHeader, code: Code) -> Handled {
+    let response = Response {
+        error_code: code.0,
+        ..Default::default()
+    };
+    to.reply(|w, version| response.encode(w, version))
+}

@@ -1,0 +1,72 @@
+//! Which handler serves which API.
+
+use bytes::Bytes;
+use net::wire::api::ApiKey;
+use net::wire::{self, Reader};
+
+use super::{Cx, Handled};
+
+/// Decodes each API's request in the version of the header and hands it to the API's file.
+macro_rules! serve {
+    ($cx:ident, $body:ident, $($key:ident => $module:ident,)*) => {
+        match $cx.header.api_key {
+            $(ApiKey::$key => {
+                let mut reader = Reader::new($body);
+                match wire::$module::Request::decode(&mut reader, $cx.header.api_version) {
+                    Ok(request) => super::$module::handle($cx, request),
+                    Err(error) => undecodable($cx, &error),
+                }
+            })*
+        }
+    };
+}
+
+/// Serves one request.
+pub fn handle(cx: &mut Cx<'_>, body: Bytes) -> Handled {
+    if cx.header.api_key == ApiKey::ApiVersions
+        && !ApiKey::ApiVersions.info().supports(cx.version())
+    {
+        return super::api_versions::unsupported();
+    }
+    serve! { cx, body,
+        Produce => produce,
+        Fetch => fetch,
+        ListOffsets => list_offsets,
+        Metadata => metadata,
+        OffsetCommit => offset_commit,
+        OffsetFetch => offset_fetch,
+        FindCoordinator => find_coordinator,
+        JoinGroup => join_group,
+        Heartbeat => heartbeat,
+        LeaveGroup => leave_group,
+        SyncGroup => sync_group,
+        DescribeGroups => describe_groups,
+        ListGroups => list_groups,
+        ApiVersions => api_versions,
+        CreateTopics => create_topics,
+        DeleteTopics => delete_topics,
+        DeleteRecords => delete_records,
+        InitProducerId => init_producer_id,
+        OffsetForLeaderEpoch => offset_for_leader_epoch,
+        DescribeConfigs => describe_configs,
+        AlterConfigs => alter_configs,
+        DescribeLogDirs => describe_log_dirs,
+        CreatePartitions => create_partitions,
+        DeleteGroups => delete_groups,
+        IncrementalAlterConfigs => incremental_alter_configs,
+        OffsetDelete => offset_delete,
+        DescribeQuorum => describe_quorum,
+        DescribeCluster => describe_cluster,
+        DescribeProducers => describe_producers,
+        ListConfigResources => list_config_resources,
+        DescribeTopicPartitions => describe_topic_partitions,
+    }
+}
+
+/// Kafka closes the connection of a client whose request it cannot parse.
+fn undecodable(cx: &Cx<'_>, error: &wire::DecodeError) -> Handled {
+    let (key, version) = (cx.header.api_key, cx.header.api_version);
+    Handled::Close(format!(
+        "{key:?} request version {version} cannot be parsed: {error}"
+    ))
+}
