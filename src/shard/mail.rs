@@ -1,0 +1,113 @@
+//! What shards say to each other, and what one request asks of the shards that own its parts.
+
+use std::sync::Arc;
+
+use storage::store::StoreMail;
+use storage::types::PartitionId;
+
+use crate::cluster::command::{Answer as CommandAnswer, Command};
+use crate::cluster::image::Image;
+use crate::coordinator::group::{GroupAnswer, GroupCall};
+use crate::partition::answers::{
+    EpochEnd, FetchedPart, LogDirPart, ProducedPart, ProducerList, TimeAnswer, Truncated,
+};
+use crate::partition::calls::{FetchCall, ProduceCall};
+
+use super::Report;
+
+/// Mail between shards and from the control thread.
+#[derive(Debug)]
+pub enum Mail {
+    /// Carry out `call` and send the answer back.
+    Call {
+        reply_to: ReplyTo,
+        call: Call,
+    },
+    Answer {
+        reply_to: ReplyTo,
+        answer: Answer,
+    },
+    /// A parked fetch of this request need not wait any longer.
+    Hurry {
+        reply_to: ReplyTo,
+    },
+    /// A newer image of the cluster, from the controller's shard.
+    Image {
+        version: u64,
+        image: Arc<Image>,
+    },
+    /// The sender has applied the image of this version.
+    ImageApplied {
+        version: u64,
+    },
+    /// The sender's log is recovered and its coordinators are loaded.
+    Prepared,
+    /// Every shard is prepared: listen.
+    Serve,
+    Store(StoreMail),
+    /// Stop: answer what is parked, end the connections, make everything durable.
+    Drain,
+    /// The sender has ended its connections and coordinators; the controller's shard stops last.
+    Drained,
+    /// From a shard to the control thread.
+    Report(Report),
+}
+
+/// Where an answer goes: the shard that holds the request, the request, the part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplyTo {
+    pub shard: u16,
+    pub request: u64,
+    pub part: u32,
+}
+
+/// Work for the shard that owns what it names.
+#[derive(Debug)]
+pub enum Call {
+    Produce(ProduceCall),
+    Fetch(FetchCall),
+    Partition {
+        id: PartitionId,
+        ask: PartitionAsk,
+    },
+    /// State of every partition of the shard, for DescribeLogDirs.
+    LogDirs,
+    Group {
+        partition: i32,
+        call: Box<GroupCall>,
+    },
+    Control(Box<Command>),
+}
+
+/// A question about one partition.
+#[derive(Debug)]
+pub enum PartitionAsk {
+    /// ListOffsets: a timestamp in milliseconds or one of Kafka's negative markers.
+    Time {
+        timestamp: i64,
+        leader_epoch: i32,
+        committed_only: bool,
+    },
+    EpochEnd {
+        leader_epoch: i32,
+        epoch: i32,
+    },
+    DeleteRecords {
+        before: i64,
+    },
+    Producers,
+}
+
+/// What became of a [`Call`].
+#[derive(Debug)]
+pub enum Answer {
+    Produced(Vec<ProducedPart>),
+    Fetched(Vec<FetchedPart>),
+    Time(TimeAnswer),
+    EpochEnd(EpochEnd),
+    Truncated(Truncated),
+    Producers(ProducerList),
+    LogDirs(Vec<LogDirPart>),
+    Group(Box<GroupAnswer>),
+    Control(Box<CommandAnswer>),
+}

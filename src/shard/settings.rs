@@ -1,0 +1,164 @@
+//! What a shard is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use net::conn::ConnLimits;
+use net::wire::Str;
+use storage::types::{LogConfig, StoreConfig};
+
+use crate::cluster::command::NewTopic;
+use crate::cluster::image::{Image, Topic};
+use crate::cluster::name::CONSUMER_OFFSETS;
+use crate::config::layers::{Layers, Static};
+use crate::config::settings::{BrokerSettings, TopicSettings};
+use crate::coordinator::group::GroupSettings;
+
+use super::connections::NetLimits;
+
+/// Where clients are told to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub host: Str,
+    pub port: i32,
+}
+
+/// The settings that hold from start to stop, and the means to resolve the others.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    pub shards: u16,
+    /// Seeds member ids, topic ids and session ids.
+    pub seed: u64,
+    /// From the command line and the settings file.
+    pub fixed: Static,
+    pub listen: Vec<SocketAddr>,
+    /// By the port of the listener; clients of any other are told the address by which they came.
+    pub advertise: Vec<(u16, Endpoint)>,
+    /// The settings as they are before the metadata is known.
+    pub broker: BrokerSettings,
+}
+
+impl ShardSettings {
+    #[must_use]
+    pub fn store_config(&self, shard: u16) -> StoreConfig {
+        StoreConfig {
+            dirs: self.broker.log_dirs.iter().map(PathBuf::from).collect(),
+            shard,
+            shards: self.shards,
+            journal_bytes: self.broker.journal_bytes,
+            recycle_bytes_max: self.broker.recycle_bytes,
+            retention_check_ms: self.broker.retention_check_ms,
+        }
+    }
+
+    /// The endpoint of this node for a client that came to `local`.
+    #[must_use]
+    pub fn endpoint(&self, local: SocketAddr) -> Endpoint {
+        let told = self
+            .advertise
+            .iter()
+            .find(|(port, _)| *port == local.port());
+        told.map_or_else(
+            || Endpoint {
+                host: local.ip().to_canonical().to_string().into(),
+                port: i32::from(local.port()),
+            },
+            |(_, endpoint)| endpoint.clone(),
+        )
+    }
+
+    #[must_use]
+    pub fn rack(&self) -> Option<Str> {
+        self.broker.rack.as_deref().map(Str::from)
+    }
+
+    /// A topic that comes into being because a client named it.
+    #[must_use]
+    pub fn auto_created(&self, name: &str, image: &Image) -> NewTopic {
+        if name == CONSUMER_OFFSETS {
+            let broker = BrokerSettings::resolve(&self.fixed, image);
+            return offsets_topic(&broker);
+        }
+        NewTopic {
+            name: name.to_owned(),
+            partitions: -1,
+            replication_factor: 1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
+        Layers::new(&self.fixed, image)
+    }
+
+    #[must_use]
+    pub fn topic_settings(&self, image: &Image, topic: &Topic) -> Arc<TopicSettings> {
+        Arc::new(TopicSettings::resolve(&self.fixed, image, &topic.configs))
+    }
+
+    /// Limits of one shard: connections are spread over the shards by the kernel, not evenly, so
+    /// each shard gets the whole number.
+    #[must_use]
+    pub fn net_limits(&self) -> NetLimits {
+        let conn = ConnLimits {
+            frame_bytes_max: self.broker.request_bytes_max,
+            idle_ms_max: self.broker.connection_idle_ms,
+            ..ConnLimits::default()
+        };
+        NetLimits {
+            conn,
+            connections_max: self.broker.connections_max,
+            connections_per_ip_max: self.broker.connections_per_ip_max,
+        }
+    }
+
+    #[must_use]
+    pub fn group_settings(&self) -> GroupSettings {
+        let broker = &self.broker;
+        GroupSettings {
+            session_timeout_min_ms: broker.group_session_min_ms,
+            session_timeout_max_ms: broker.group_session_max_ms,
+            initial_rebalance_delay_ms: broker.group_initial_delay_ms,
+            members_max: broker.group_members_max,
+            offset_metadata_bytes_max: broker.offset_metadata_bytes_max,
+            offsets_retention_ms: i64::try_from(broker.offsets_retention_ms).unwrap_or(i64::MAX),
+            offsets_retention_check_ms: broker.offsets_check_ms,
+            ..GroupSettings::default()
+        }
+    }
+}
+
+/// The topic of committed offsets. Its log is kept short by its coordinators, not by retention.
+#[must_use]
+pub fn offsets_topic(broker: &BrokerSettings) -> NewTopic {
+    let config = |name: &str, value: String| (name.to_owned(), Some(value));
+    NewTopic {
+        name: CONSUMER_OFFSETS.to_owned(),
+        partitions: broker.offsets_partitions,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        configs: vec![
+            config("compression.type", "producer".to_owned()),
+            config("segment.bytes", broker.offsets_segment_bytes.to_string()),
+            config("retention.ms", "-1".to_owned()),
+        ],
+    }
+}
+
+/// The settings of the metadata log: kept for ever, because it is short and truncated by
+/// snapshots only.
+#[must_use]
+pub fn metadata_settings() -> Arc<TopicSettings> {
+    let mut settings =
+        TopicSettings::resolve(&Static::default(), &Image::default(), &Default::default());
+    settings.log = LogConfig {
+        retention_ms: None,
+        retention_bytes: None,
+        ..settings.log
+    };
+    settings.max_message_bytes = usize::MAX;
+    Arc::new(settings)
+}
