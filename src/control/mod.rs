@@ -1,1 +1,124 @@
 //! The ordinary thread beside the shards: signals, start and stop (SHELL).
+
+mod signals;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use reactor::op::ShardId;
+use reactor::runtime::{self, Config, Handle, StartError};
+
+use crate::shard::mail::Mail;
+use crate::shard::settings::ShardSettings;
+use crate::shard::{Level, Report, Shard};
+
+/// How the broker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything is durable and marked as clean.
+    Cleanly,
+    /// It could not start or go on; the reason has been printed.
+    Failed,
+}
+
+/// Starts the shards and runs until they have stopped.
+///
+/// # Errors
+/// When this machine cannot run the shards; nothing has been started then.
+pub fn run(settings: ShardSettings, arena_bytes_max: usize) -> Result<Ended, StartError> {
+    let settings = Arc::new(settings);
+    let mut config = Config::for_shards(settings.shards);
+    if arena_bytes_max > 0 {
+        config.arena_bytes_max = arena_bytes_max / usize::from(settings.shards);
+    }
+    let make = |_| {
+        let settings = Arc::clone(&settings);
+        move |shard: ShardId, arena| Shard::new(settings, shard, arena)
+    };
+    let makers: Vec<_> = (0..settings.shards).map(make).collect();
+    let handle = runtime::start::<Shard, _>(&config, makers)?;
+    for warning in handle.warnings() {
+        log(Level::Warning, warning);
+    }
+    signals::forward(handle.outside(), settings.shards);
+    let ended = watch(&handle, &settings);
+    if ended == Ended::Cleanly {
+        handle.join();
+    }
+    Ok(ended)
+}
+
+/// Prints what the shards report until all have stopped or one has failed.
+fn watch(handle: &Handle<Mail>, settings: &ShardSettings) -> Ended {
+    let shards = usize::from(settings.shards);
+    let (mut listening, mut stopped) = (0, 0);
+    while let Ok((shard, mail)) = handle.inbox().recv() {
+        let Mail::Report(report) = mail else { continue };
+        match report {
+            Report::Line(level, line) => log(level, &format!("shard {}: {line}", shard.0)),
+            Report::Recovered(line) => {
+                log(
+                    Level::Info,
+                    &format!("shard {}: recovered, {line}", shard.0),
+                );
+            }
+            Report::Listening(_) => {
+                listening += 1;
+                if listening == shards * settings.listen.len() {
+                    welcome(settings);
+                }
+            }
+            Report::Failed(why) => {
+                log(Level::Error, &why);
+                return Ended::Failed;
+            }
+            Report::Stopped => {
+                stopped += 1;
+                if stopped == shards {
+                    log(Level::Info, "stopped cleanly");
+                    return Ended::Cleanly;
+                }
+            }
+        }
+    }
+    Ended::Failed
+}
+
+/// Where it listens, where its data is, what an acknowledgement means, what to try next.
+fn welcome(settings: &ShardSettings) {
+    let mut out = std::io::stdout().lock();
+    let mut lines = String::new();
+    for addr in &settings.listen {
+        lines.push_str(&format!("listening on {addr}\n"));
+    }
+    let first = settings
+        .listen
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    lines.push_str(&format!(
+        "data in {}, {} shard(s), durability = {}\n\
+         try: ringlog topic create first --bootstrap {first}\n\
+         \x20    ringlog produce first --bootstrap {first}\n\
+         \x20    ringlog consume first --from-beginning --bootstrap {first}\n",
+        settings.broker.log_dirs.join(", "),
+        settings.shards,
+        match settings.broker.durability {
+            storage::types::Durability::Disk => "disk (an acknowledged record is on disk)",
+            storage::types::Durability::Memory => "memory (an acknowledged record is in memory)",
+        },
+    ));
+    // A closed standard output is no reason to stop a broker.
+    let _ = out.write_all(lines.as_bytes());
+    let _ = out.flush();
+}
+
+/// One line on standard error.
+pub fn log(level: Level, line: &str) {
+    let word = match level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    let _ = writeln!(std::io::stderr().lock(), "ringlog: {word}: {line}");
+}

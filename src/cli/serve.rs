@@ -1,0 +1,212 @@
+//! `ringlog serve`: the broker itself; also what `ringlog` without a command does.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cluster::image::Image;
+use crate::config::Static;
+use crate::config::file::{Loaded, Loader, Syntax};
+use crate::config::listeners::{self, Bind, Listener};
+use crate::config::settings::BrokerSettings;
+use crate::control::{self, Ended, log};
+use crate::limits::SHARDS_MAX;
+use crate::shard::Level;
+use crate::shard::settings::{Endpoint, ShardSettings};
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default, Args)]
+#[group(id = "serve")]
+pub struct Arguments {
+    /// Settings file: TOML, or Kafka's own server.properties by its ending.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the data lies (the setting log.dirs).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen (the setting listeners).
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// What clients are told to connect to (the setting advertised.listeners).
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Number of shards; one per core that this process may use if not given.
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// A setting by its Kafka name; may be given any number of times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Arguments {
+    /// The settings of all sources together, the command line strongest.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, one line each.
+    pub fn load(&self) -> Result<Loaded, Vec<String>> {
+        let mut loader = Loader::new();
+        if let Some(path) = &self.config {
+            let text = fs::read_to_string(path)
+                .map_err(|error| vec![format!("cannot read {}: {error}", path.display())])?;
+            loader = loader.file(&path.display().to_string(), &text, syntax(path));
+        }
+        let given = [
+            (
+                "log.dirs",
+                self.data_dir.as_ref().map(|dir| dir.display().to_string()),
+            ),
+            (
+                "listeners",
+                self.listen.as_ref().map(|at| format!("PLAINTEXT://{at}")),
+            ),
+            (
+                "advertised.listeners",
+                self.advertise
+                    .as_ref()
+                    .map(|at| format!("PLAINTEXT://{at}")),
+            ),
+            ("shards", self.shards.map(|shards| shards.to_string())),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                loader = loader.assignment(&format!("{name}={value}"));
+            }
+        }
+        self.set
+            .iter()
+            .fold(loader, |loader, one| loader.assignment(one))
+            .finish()
+    }
+}
+
+fn syntax(path: &Path) -> Syntax {
+    match path.extension() {
+        Some(ending) if ending == "properties" => Syntax::Properties,
+        _ => Syntax::Toml,
+    }
+}
+
+/// Runs the broker until it is told to stop.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let settings = arguments.load().and_then(|loaded| {
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| log(Level::Warning, warning));
+        settings(loaded.fixed).map_err(|problem| vec![problem])
+    });
+    match settings {
+        Ok(settings) => serve(settings),
+        Err(problems) => {
+            problems
+                .iter()
+                .for_each(|problem| log(Level::Error, problem));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(settings: ShardSettings) -> ExitCode {
+    let arena_bytes = usize::try_from(settings.broker.arena_bytes).unwrap_or(usize::MAX);
+    match control::run(settings, arena_bytes) {
+        Ok(Ended::Cleanly) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            log(Level::Error, &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings(fixed: Static) -> Result<ShardSettings, String> {
+    let broker = BrokerSettings::resolve(&fixed, &Image::default());
+    let (mut listen, mut advertise) = (Vec::new(), Vec::new());
+    for listener in listeners::resolve(&fixed)? {
+        let addresses = addresses(&listener)?;
+        if let (Some(told), Some(first)) = (&listener.advertised, addresses.first()) {
+            // A port left to the system is known only now.
+            let port = if told.port == 0 {
+                first.port()
+            } else {
+                told.port
+            };
+            let endpoint = Endpoint {
+                host: told.host.as_str().into(),
+                port: i32::from(port),
+            };
+            advertise.push((first.port(), endpoint));
+        }
+        listen.extend(addresses);
+    }
+    for dir in &broker.log_dirs {
+        fs::create_dir_all(dir).map_err(|error| {
+            format!("cannot make the data directory {dir}: {error}. Choose one with --data-dir.")
+        })?;
+    }
+    let shards = match broker.shards {
+        0 => u16::try_from(reactor::cores::available_cores().len())
+            .unwrap_or(1)
+            .max(1),
+        shards => shards,
+    };
+    if shards > SHARDS_MAX {
+        return Err(format!(
+            "shards: {shards} are more than the most there may be, {SHARDS_MAX}"
+        ));
+    }
+    // The standard library's hasher keys are randomness enough: no secret is made of them.
+    let seed = RandomState::new().hash_one(std::process::id());
+    Ok(ShardSettings {
+        shards,
+        seed,
+        fixed,
+        listen,
+        advertise,
+        broker,
+    })
+}
+
+/// The addresses of a listener, with a free port where the system is to choose it.
+fn addresses(listener: &Listener) -> Result<Vec<SocketAddr>, String> {
+    let mut addresses: Vec<SocketAddr> = match &listener.bind {
+        Bind::Addresses(ips) => ips
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, listener.port))
+            .collect(),
+        Bind::Name(name) => (name.as_str(), listener.port)
+            .to_socket_addrs()
+            .map_err(|error| format!("listeners: the host {name} cannot be found: {error}"))?
+            .collect(),
+    };
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.retain(|address| !address.is_ipv6() || has_ipv6());
+    if addresses.is_empty() {
+        return Err(format!(
+            "listeners: {} has no address on this machine",
+            listener.name
+        ));
+    }
+    if listener.port == 0 {
+        let port = free_port(addresses[0])
+            .map_err(|error| format!("listeners: no free port on {}: {error}", addresses[0]))?;
+        addresses
+            .iter_mut()
+            .for_each(|address| address.set_port(port));
+    }
+    Ok(addresses)
+}
+
+fn free_port(address: SocketAddr) -> std::io::Result<u16> {
+    Ok(TcpListener::bind(address)?.local_addr()?.port())
+}
+
+/// A machine may be without IPv6; a default that names both families still works there.
+fn has_ipv6() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
+}
