@@ -1,0 +1,82 @@
+//! Lives of the storage on simulated disks: appends, rolls, deletions, changed shard counts, clean
+//! stops, kills and power cuts at any instant, recovery included, and after each the whole content
+//! compared with what was acknowledged.
+//!
+//! `RINGLOG_SIM_SEEDS=20000 cargo test --test sim` runs more seeds, `RINGLOG_SIM_SEED=77` one.
+
+#[cfg(canary)]
+mod canaries;
+mod life;
+mod metadata;
+mod model;
+mod plan;
+mod shell;
+
+use life::run_seed;
+use plan::Mistake;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seeds that a plain `cargo test` runs.
+const SEEDS: u64 = 300;
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
+}
+
+/// Runs `seeds` on all cores; returns the smallest that fails, with the reason.
+fn first_failure(seeds: std::ops::Range<u64>, mistake: Option<Mistake>) -> Option<(u64, String)> {
+    let next = AtomicU64::new(seeds.start);
+    let stop = AtomicU64::new(seeds.end);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut failure = None;
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= stop.load(Ordering::Relaxed) {
+                return failure;
+            }
+            if let Err(reason) = run_seed(seed, mistake) {
+                stop.fetch_min(seed, Ordering::Relaxed);
+                failure = Some((seed, reason));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let found = workers
+            .into_iter()
+            .filter_map(|worker| worker.join().expect("caught inside"));
+        found.min_by_key(|(seed, _)| *seed)
+    })
+}
+
+#[test]
+fn nothing_acknowledged_is_ever_lost() {
+    let seeds = match from_environment("RINGLOG_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..from_environment("RINGLOG_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    if let Some((seed, reason)) = first_failure(seeds, None) {
+        panic!("{reason}\nreplay: RINGLOG_SIM_SEED={seed} cargo test --test sim nothing_ack");
+    }
+}
+
+#[test]
+fn one_seed_is_one_history() {
+    for seed in 0..5 {
+        assert_eq!(run_seed(seed, None), run_seed(seed, None), "seed {seed}");
+    }
+}
+
+/// Mistakes that the code above the storage could make, or the kernel below.
+#[test]
+fn mistakes_around_the_storage_are_caught() {
+    for mistake in Mistake::ALL {
+        let found = first_failure(0..3000, Some(mistake));
+        assert!(found.is_some(), "{mistake:?} went unnoticed");
+    }
+}
