@@ -9,7 +9,7 @@ pub(crate) mod tail;
 
 use crate::batch::{Admitted, HEADER_LEN, Summary, patch};
 use crate::epochs::Epochs;
-use crate::format::BLOCK_U64;
+use crate::format::{BLOCK_U64, DATA_START};
 use crate::producer::Producers;
 use crate::types::{LogConfig, PartitionId};
 use reactor::buf::Arena;
@@ -35,6 +35,8 @@ pub(crate) struct Log {
     pub(crate) journaled_end: i64,
     /// The end that the last durable round names.
     pub(crate) committed_end: i64,
+    /// The segment and position of that end.
+    pub(crate) committed_at: (i64, u64),
     /// The end that was reported as durable, by the partition's own meaning of it.
     pub(crate) durable_end: i64,
     /// The round with the newest full state; 0 when the journal holds none.
@@ -47,6 +49,8 @@ pub(crate) struct Log {
     pub(crate) urgent: bool,
     /// Takes no more appends until a restart, and why.
     pub(crate) fenced: Option<String>,
+    /// The next round has to restate it: an extent that a round names is bad.
+    pub(crate) restate: bool,
     /// What recovery found cannot be trusted, and why: nothing is served.
     pub(crate) damaged: Option<String>,
     /// Waits for its segment file before it can have a place in a round.
@@ -78,12 +82,14 @@ impl Log {
             end: 0,
             journaled_end: 0,
             committed_end: 0,
+            committed_at: (0, DATA_START),
             durable_end: 0,
             state_round: 0,
             bulk_since_state: 0,
             dirty: false,
             urgent: false,
             fenced: None,
+            restate: false,
             damaged: None,
             blocked: false,
             deleted: false,

@@ -45,6 +45,10 @@ struct Volume {
     dirty: VecDeque<Slot>,
     /// Partitions with a full state in the journal.
     residents: BTreeSet<Slot>,
+    /// A round is being put together.
+    drafting: bool,
+    /// Rounds whose acknowledgements wait for the next one.
+    held: Vec<RoundEnd>,
     /// A closing round is due now.
     closing: bool,
     close_at: Option<Mono>,
@@ -142,7 +146,7 @@ impl Store {
             return;
         };
         match then {
-            Then::Round(end) => self.end_round(&end, &outcome, now, fx),
+            Then::Round(end) => self.end_round(*end, &outcome, now, fx),
             Then::JournalFile { vol, number } => {
                 self.journal_file_done(vol, number, &outcome, now, fx);
             }
@@ -443,6 +447,8 @@ impl Volume {
             journal: Journal::new(dir, shard, journal_bytes),
             dirty: VecDeque::new(),
             residents: BTreeSet::new(),
+            drafting: false,
+            held: Vec::new(),
             closing: false,
             close_at: None,
             stop_round: false,

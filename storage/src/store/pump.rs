@@ -140,7 +140,10 @@ impl Store {
                 let close = Script::new().then(vec![Op::Close { file: opened.file }]);
                 self.run(close, Then::Nothing, fx);
             }
-            if !self.out_of_space(v, kind, now, fx) {
+            if step == Step::Made && kind == ErrorKind::NotFound {
+                // The folder of the topic went with a partition that was deleted: make it again.
+                self.pump(slot, now, fx);
+            } else if !self.out_of_space(v, kind, now, fx) {
                 self.fence(slot, &why, fx);
             }
             return;

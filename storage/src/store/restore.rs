@@ -159,6 +159,8 @@ impl Store {
         if !broken && !restore.segments.is_empty() {
             log.segments = restore.segments;
         }
+        let active = log.active();
+        log.committed_at = (active.base, active.end);
         log.damaged = damaged.clone();
         log.urgent = !broken;
         let slot = match self.by_id.get(&id) {

@@ -37,6 +37,15 @@ pub(crate) struct WrittenExtent {
     pub(crate) sync: Option<usize>,
 }
 
+/// How far a round brings one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ack {
+    pub(crate) slot: Slot,
+    pub(crate) end: i64,
+    /// The segment and the position in it behind the last batch.
+    pub(crate) at: (i64, u64),
+}
+
 /// What follows when a round is durable.
 #[derive(Debug, Default)]
 pub(crate) struct RoundEnd {
@@ -44,7 +53,7 @@ pub(crate) struct RoundEnd {
     pub(crate) sequence: u64,
     pub(crate) low: u64,
     pub(crate) flags: u16,
-    pub(crate) acks: Vec<(Slot, i64)>,
+    pub(crate) acks: Vec<Ack>,
     pub(crate) starts: Vec<(Slot, i64)>,
     pub(crate) extents: Vec<WrittenExtent>,
 }
@@ -71,7 +80,7 @@ enum Fit {
 impl Store {
     /// Writes the next round of a journal if it is free and something waits.
     pub(crate) fn begin_round(&mut self, v: usize, now: Now, fx: &mut Fx) {
-        if !self.vols[v].journal.can_write() {
+        if !self.vols[v].journal.can_write() || self.vols[v].drafting {
             return;
         }
         if self.vols[v].journal.opening && !self.vols[v].journal.entered {
@@ -89,10 +98,13 @@ impl Store {
             return;
         }
         let mut draft = Draft::new(v, &self.vols[v].journal);
+        // What is asked of partitions meanwhile must not begin another round.
+        self.vols[v].drafting = true;
         self.draft_states(v, &mut draft, now, fx);
         if !self.vols[v].journal.opening {
             self.draft_news(v, &mut draft, now, fx);
         }
+        self.vols[v].drafting = false;
         let low = self.vols[v].journal.low_with(&draft.restated);
         let said = draft.bytes.len() > ROUND_HEADER_LEN;
         let raises = low > self.vols[v].journal.low;
@@ -158,8 +170,17 @@ impl Store {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            if log.fenced.is_some() || log.deleted {
+            if log.deleted {
                 log.dirty = false;
+                continue;
+            }
+            if log.fenced.is_some() {
+                log.dirty = false;
+                if std::mem::take(&mut log.restate) && !draft.state(slot, log, draft.limit) {
+                    let why = "a partition whose medium failed holds too much to be restated";
+                    self.break_journal(v, why, fx);
+                    return;
+                }
                 continue;
             }
             let resident = log.state_round != 0;
@@ -242,41 +263,69 @@ impl Store {
     }
 
     /// A round's operations are over.
-    pub(crate) fn end_round(&mut self, end: &RoundEnd, outcome: &Outcome, now: Now, fx: &mut Fx) {
+    pub(crate) fn end_round(
+        &mut self,
+        mut end: RoundEnd,
+        outcome: &Outcome,
+        now: Now,
+        fx: &mut Fx,
+    ) {
         let v = end.vol;
         self.vols[v].journal.in_flight -= 1;
+        if self.vols[v].journal.broken.is_some() {
+            return;
+        }
         if let Some(failure) = outcome.failures.iter().find(|failure| failure.index == 0) {
             self.break_journal(v, &failure.words(), fx);
             return;
         }
-        for (at, extent) in end.extents.iter().enumerate() {
-            let failed = outcome.failures.iter().find(|failure| {
+        let mut failed = false;
+        for (at, extent) in end.extents.drain(..).enumerate() {
+            let failure = outcome.failures.iter().find(|failure| {
                 (failure.step == 0 && failure.index == at + 1)
                     || (failure.step == 1 && Some(failure.index) == extent.sync)
             });
-            let why = failed.map(super::script::Failure::words);
-            self.end_extent(extent, why, fx);
+            failed |= failure.is_some();
+            let why = failure.map(super::script::Failure::words);
+            self.end_extent(&extent, why, fx);
         }
+        let mut ends = std::mem::take(&mut self.vols[v].held);
+        ends.push(end);
+        if failed {
+            // A last round with a bad extent is dropped whole by recovery: nobody in it may rely on
+            // it before the next one, which restates the partitions that failed, is durable.
+            self.vols[v].held = ends;
+        } else {
+            for end in ends {
+                self.committed(&end, now, fx);
+            }
+        }
+        self.begin_round(v, now, fx);
+    }
+
+    /// A round is durable, and will be found whole.
+    fn committed(&mut self, end: &RoundEnd, now: Now, fx: &mut Fx) {
+        let v = end.vol;
         self.vols[v].journal.raise_low(end.low);
         for (slot, log_start) in &end.starts {
             self.log_start_durable(*slot, *log_start, now, fx);
         }
-        for (slot, offset) in &end.acks {
-            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+        for ack in &end.acks {
+            let slot = ack.slot;
+            let Some(log) = self.log_mut(slot) else {
                 continue;
             };
             if log.fenced.is_none() {
-                log.committed_end = log.committed_end.max(*offset);
+                log.committed_end = log.committed_end.max(ack.end);
+                log.committed_at = ack.at;
+                if ack.end > log.durable_end {
+                    log.durable_end = ack.end;
+                    let end_offset = ack.end;
+                    fx.events.push(Event::Durable { slot, end_offset });
+                }
             }
-            if log.fenced.is_none() && *offset > log.durable_end {
-                log.durable_end = *offset;
-                fx.events.push(Event::Durable {
-                    slot: *slot,
-                    end_offset: *offset,
-                });
-            }
-            self.save_derived(*slot, super::pump::SAVE_DERIVED_AFTER, fx);
-            self.pump(*slot, now, fx);
+            self.save_derived(slot, super::pump::SAVE_DERIVED_AFTER, fx);
+            self.pump(slot, now, fx);
         }
         if !end.acks.is_empty() {
             self.close_later(v, now, fx);
@@ -287,7 +336,6 @@ impl Store {
         if end.flags & CLEAN != 0 {
             self.vol_stopped(v);
         }
-        self.begin_round(v, now, fx);
     }
 
     fn end_extent(&mut self, extent: &WrittenExtent, why: Option<String>, fx: &mut Fx) {
@@ -296,7 +344,11 @@ impl Store {
         };
         log.busy -= 1;
         match why {
-            Some(why) => self.fence(extent.slot, &why, fx),
+            Some(why) => {
+                log.restate = true;
+                self.fence(extent.slot, &why, fx);
+                self.mark_dirty(extent.slot);
+            }
             None => {
                 if let Some(segment) = log.segment_mut(extent.base) {
                     segment.end_write(extent.from);
@@ -391,8 +443,14 @@ impl Draft {
     }
 
     fn acknowledge(&mut self, slot: Slot, log: &Log) {
-        if log.journaled_end > log.committed_end {
-            self.end.acks.push((slot, log.journaled_end));
+        let segment = &log.segments[log.journaled_segment()];
+        let at = (segment.base, segment.journaled);
+        if log.journaled_end > log.committed_end || at != log.committed_at {
+            self.end.acks.push(Ack {
+                slot,
+                end: log.journaled_end,
+                at,
+            });
         }
     }
 
@@ -477,18 +535,24 @@ impl Log {
     /// Everything that recovery must know if it sees nothing older. The tail begins where the file
     /// is durable, or at the last block.
     pub(crate) fn full_state(&self) -> Entry {
-        let segment = &self.segments[self.journaled_segment()];
+        let mut segment = &self.segments[self.journaled_segment()];
+        let (mut end, mut end_offset) = (segment.journaled, self.journaled_end);
+        if self.fenced.is_some() {
+            // What the failed round named of it does not count.
+            let (base, pos) = self.committed_at;
+            let known = self.segments.iter().find(|segment| segment.base == base);
+            segment = known.unwrap_or(segment);
+            (end, end_offset) = (pos, self.committed_end);
+        }
         let mark = segment.durable();
-        let tail = segment
-            .tail
-            .slice(mark.pos, segment.journaled.max(mark.pos));
+        let tail = segment.tail.slice(mark.pos, end.max(mark.pos));
         Entry::State(State {
             id: self.id,
             log_start: self.log_start_durable,
             before: segment.before,
             base: segment.base,
             pos: mark.pos,
-            end_offset: self.journaled_end,
+            end_offset,
             piece_crc: mark.crc,
             sums_from: segment.sums_durable as u32,
             sums: segment.sums_up_to(mark),
