@@ -602,65 +602,6 @@ impl Store {
 
     /// Drops the last rounds that were never complete, and hands the partitions out.
     fn last_rounds_known(&mut self, now: Now, fx: &mut Fx) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "DBG recover start {} bad {:?} meta_ready {}",
-                self.boot.start, self.boot.bad_rounds, self.boot.metadata_ready
-            );
-            for (i, c) in self.boot.chains.iter().enumerate() {
-                eprintln!(
-                    "DBG chain {i} dir {} shard {} damaged_below {} clean {}",
-                    c.dir, c.shard, c.damaged_below, c.clean
-                );
-                for r in &c.rounds {
-                    let es: Vec<String> = r
-                        .entries
-                        .iter()
-                        .map(|e| {
-                            let id = e.id();
-                            let t = format!("{}.{}/{}", id.topic.0[7], id.topic.0[15], id.index);
-                            match e {
-                                Entry::State(s) => format!(
-                                    "S {t} b{} p{} l{} e{} ls{}",
-                                    s.base,
-                                    s.pos,
-                                    s.tail.len(),
-                                    s.end_offset,
-                                    s.log_start
-                                ),
-                                Entry::Crumb {
-                                    base,
-                                    pos,
-                                    end_offset,
-                                    data,
-                                    ..
-                                } => format!("C {t} b{base} {pos}+{} e{end_offset}", data.len()),
-                                Entry::Extent {
-                                    base,
-                                    pos,
-                                    len,
-                                    end_offset,
-                                    ..
-                                } => format!("X {t} b{base} {pos}+{len} e{end_offset}"),
-                                Entry::Roll { ended, base, .. } => {
-                                    format!("R {t} {}@{} -> {base}", ended.base, ended.end)
-                                }
-                                Entry::Start { log_start, .. } => format!("L {t} {log_start}"),
-                                Entry::Fence { .. } => format!("F {t}"),
-                            }
-                        })
-                        .collect();
-                    eprintln!(
-                        "DBG   #{} E{} fl{} low{} {}",
-                        r.header.sequence,
-                        r.header.start,
-                        r.header.flags,
-                        r.header.low,
-                        es.join("; ")
-                    );
-                }
-            }
-        }
         for chain in std::mem::take(&mut self.boot.bad_rounds) {
             self.boot.chains[chain].rounds.pop();
         }
