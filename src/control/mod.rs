@@ -100,7 +100,7 @@ fn welcome(settings: &ShardSettings) {
         "data in {}, {} shard(s), durability = {}\n\
          try: ringlog topic create first --bootstrap {first}\n\
          \x20    ringlog produce first --bootstrap {first}\n\
-         \x20    ringlog consume first --from-beginning --bootstrap {first}\n",
+         \x20    ringlog consume first --follow --bootstrap {first}\n",
         settings.broker.log_dirs.join(", "),
         settings.shards,
         match settings.broker.durability {

@@ -71,7 +71,8 @@ impl<'a> Sender<'a> {
             headers,
             producer,
             partitions,
-            sticky: 0,
+            // Each run begins elsewhere, or short ones would fill the first partition only.
+            sticky: std::process::id() as usize,
             records: 0,
             bytes: 0,
         })
