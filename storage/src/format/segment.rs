@@ -148,6 +148,11 @@ pub(crate) fn encode_meta(dir_id: u64) -> Vec<u8> {
     seal_block(out)
 }
 
+/// Whether the block was written whole, by whatever version.
+pub(crate) fn meta_is_whole(block: &[u8]) -> bool {
+    open_block(block).is_some()
+}
+
 /// The directory's id.
 ///
 /// # Errors

@@ -51,6 +51,8 @@ pub(crate) struct Log {
     pub(crate) fenced: Option<String>,
     /// The next round has to restate it: an extent that a round names is bad.
     pub(crate) restate: bool,
+    /// Nothing that rounds named since then counts.
+    pub(crate) extent_failed: bool,
     /// What recovery found cannot be trusted, and why: nothing is served.
     pub(crate) damaged: Option<String>,
     /// Waits for its segment file before it can have a place in a round.
@@ -90,6 +92,7 @@ impl Log {
             urgent: false,
             fenced: None,
             restate: false,
+            extent_failed: false,
             damaged: None,
             blocked: false,
             deleted: false,

@@ -8,7 +8,7 @@ use super::{Store, Then};
 use crate::canary::{Canary, armed};
 use crate::format::names::{self, META_JOURNAL};
 use crate::format::round::Entry;
-use crate::format::segment::{SegmentHeader, decode_meta, encode_meta};
+use crate::format::segment::{SegmentHeader, decode_meta, encode_meta, meta_is_whole};
 use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
@@ -17,7 +17,7 @@ use crate::types::{AlivePartition, Durability, LogConfig, METADATA, PartitionId,
 use bytes::Bytes;
 use reactor::op::{ErrorKind, Now, Op, OpenMode};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bytes of an extent read at once while it is checked.
 const EXTENT_STRIDE: u64 = 4 << 20;
@@ -204,29 +204,10 @@ impl Store {
             let dir = self.config.dirs[at].clone();
             let meta = &outcome.reads[at];
             let empty = outcome.listed[2 * at].is_empty() && outcome.listed[2 * at + 1].is_empty();
-            if meta.is_empty() && empty {
+            if empty && !meta_is_whole(meta) {
                 let id = mix(now.wall_ms as u64 ^ now.mono.0.rotate_left(32) ^ at as u64);
                 self.boot.dir_ids.push(id);
-                let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
-                let mut dirs = vec![Op::SyncDir { path: dir.clone() }];
-                dirs.extend(parent.map(|path| Op::SyncDir {
-                    path: path.to_owned(),
-                }));
-                let content = Bytes::from(encode_meta(id));
-                script = script
-                    .then(vec![Op::Open {
-                        path: names::meta(&dir),
-                        mode: OpenMode::Write,
-                        direct: false,
-                    }])
-                    .then(vec![Op::Write {
-                        file: OPENED,
-                        pos: 0,
-                        parts: vec![content],
-                    }])
-                    .then(vec![Op::Sync { file: OPENED }])
-                    .then(vec![Op::Close { file: OPENED }])
-                    .then(dirs);
+                script = script.join(settle_meta(&dir, Some(id)));
                 continue;
             }
             if meta.is_empty() {
@@ -244,12 +225,9 @@ impl Store {
                     return self.fail(&why, fx);
                 }
             }
+            script = script.join(settle_meta(&dir, None));
         }
-        if script.has_no_steps() {
-            self.begin_all(now, fx);
-        } else {
-            self.run(script, Then::Boot(BootStep::MetaWritten), fx);
-        }
+        self.run(script, Then::Boot(BootStep::MetaWritten), fx);
     }
 
     fn begin_all(&mut self, now: Now, fx: &mut Fx) {
@@ -690,6 +668,36 @@ impl Store {
             }
         }
     }
+}
+
+/// Writes the file `meta` if it is new, and makes it and the directory's names durable: what a start
+/// finds may have been left by one that died before its own syncs.
+fn settle_meta(dir: &Path, id: Option<u64>) -> Script {
+    let open = Op::Open {
+        path: names::meta(dir),
+        mode: OpenMode::Write,
+        direct: false,
+    };
+    let mut script = Script::new().then(vec![open]);
+    if let Some(id) = id {
+        let parts = vec![Bytes::from(encode_meta(id))];
+        script = script.then(vec![Op::Write {
+            file: OPENED,
+            pos: 0,
+            parts,
+        }]);
+    }
+    let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
+    let mut dirs = vec![Op::SyncDir {
+        path: dir.to_owned(),
+    }];
+    dirs.extend(parent.map(|path| Op::SyncDir {
+        path: path.to_owned(),
+    }));
+    script
+        .then(vec![Op::Sync { file: OPENED }])
+        .then(vec![Op::Close { file: OPENED }])
+        .then(dirs)
 }
 
 fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {

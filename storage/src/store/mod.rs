@@ -262,7 +262,10 @@ impl Store {
         }
         if crowded {
             self.relieve();
-            return Err(AppendError::Busy);
+            if self.arena.bytes_used() + len > limit {
+                return Err(AppendError::Busy);
+            }
+            return self.append(slot, batch, leader_epoch, now);
         }
         if log.must_roll(&batch.header, len, now) {
             log.roll();
@@ -413,6 +416,7 @@ impl Store {
             self.break_journal(v, &words, fx);
             return;
         }
+        self.space_is_back(v, fx);
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
             let journal = &mut self.vols[v].journal;

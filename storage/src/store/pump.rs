@@ -152,10 +152,8 @@ impl Store {
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
         }
-        if matches!(step, Step::Made | Step::Grown { .. }) && self.vols[v].told_full {
-            self.vols[v].told_full = false;
-            let dir = self.vols[v].dir.clone();
-            fx.events.push(Event::SpaceBack { dir });
+        if matches!(step, Step::Made | Step::Grown { .. }) {
+            self.space_is_back(v, fx);
         }
         if step == Step::Sealed {
             self.write_index(slot, base, fx);
@@ -196,6 +194,18 @@ impl Store {
             if self.logs[at].as_ref().is_some_and(|log| log.vol == v) {
                 self.pump(Slot(at as u32), now, fx);
             }
+        }
+        let here = self.logs.iter().flatten().filter(|log| log.vol == v);
+        let trying = here.flat_map(|log| &log.segments).any(Segment::is_growing);
+        if self.vols[v].told_full && !trying && !self.vols[v].journal.preparing {
+            self.space_is_back(v, fx);
+        }
+    }
+
+    pub(crate) fn space_is_back(&mut self, v: usize, fx: &mut Fx) {
+        if std::mem::take(&mut self.vols[v].told_full) {
+            let dir = self.vols[v].dir.clone();
+            fx.events.push(Event::SpaceBack { dir });
         }
     }
 
@@ -560,6 +570,10 @@ fn sums_step(
 }
 
 impl Segment {
+    fn is_growing(&self) -> bool {
+        self.growing || self.file == File::Making
+    }
+
     fn finish(&mut self, step: Step, outcome: &Outcome) {
         match step {
             Step::Made => {

@@ -315,14 +315,14 @@ impl Store {
             let Some(log) = self.log_mut(slot) else {
                 continue;
             };
-            if log.fenced.is_none() {
+            if !log.extent_failed {
                 log.committed_end = log.committed_end.max(ack.end);
                 log.committed_at = ack.at;
-                if ack.end > log.durable_end {
-                    log.durable_end = ack.end;
-                    let end_offset = ack.end;
-                    fx.events.push(Event::Durable { slot, end_offset });
-                }
+            }
+            if log.fenced.is_none() && ack.end > log.durable_end {
+                log.durable_end = ack.end;
+                let end_offset = ack.end;
+                fx.events.push(Event::Durable { slot, end_offset });
             }
             self.save_derived(slot, super::pump::SAVE_DERIVED_AFTER, fx);
             self.pump(slot, now, fx);
@@ -346,6 +346,7 @@ impl Store {
         match why {
             Some(why) => {
                 log.restate = true;
+                log.extent_failed = true;
                 self.fence(extent.slot, &why, fx);
                 self.mark_dirty(extent.slot);
             }
@@ -537,7 +538,7 @@ impl Log {
     pub(crate) fn full_state(&self) -> Entry {
         let mut segment = &self.segments[self.journaled_segment()];
         let (mut end, mut end_offset) = (segment.journaled, self.journaled_end);
-        if self.fenced.is_some() {
+        if self.extent_failed {
             // What the failed round named of it does not count.
             let (base, pos) = self.committed_at;
             let known = self.segments.iter().find(|segment| segment.base == base);

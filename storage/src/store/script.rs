@@ -29,8 +29,10 @@ impl Script {
         self
     }
 
-    pub(crate) fn has_no_steps(&self) -> bool {
-        self.steps.is_empty()
+    /// Adds the steps of another script.
+    pub(crate) fn join(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self
     }
 
     /// Later steps run even if an operation fails: the caller sorts failures out at the end.

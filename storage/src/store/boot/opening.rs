@@ -226,7 +226,7 @@ impl Store {
     }
 }
 
-fn void(dir: &std::path::Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Script {
+fn void(dir: &Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Script {
     let mut bytes = vec![0; ROUND_HEADER_LEN];
     header.seal(&mut bytes);
     let number = files.iter().map(|file| file.number).max().unwrap_or(0) + 1;
