@@ -4,6 +4,8 @@
 //! it nearly every mutation would end at the checksum.
 
 use bytes::Bytes;
+use reactor::op::Now;
+use ringlog::coordinator::group::{GroupFx, GroupSettings, Groups};
 use storage::batch::{self, Compression, Header, Origin, Rules};
 use storage::epochs::Epochs;
 use storage::index::Index;
@@ -60,6 +62,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "blocks",
         run: blocks,
         seeds: block_seeds,
+    },
+    Target {
+        name: "group_records",
+        run: group_records,
+        seeds: group_record_seeds,
     },
 ];
 
@@ -445,4 +452,67 @@ fn block_seeds() -> Vec<Vec<u8>> {
     }
     assert!(inspect::segment_header(&seeds[0][1..]).is_some());
     seeds
+}
+
+/// A record of the offsets topic, its key's length first: what is taken over can be written again,
+/// and is the same when it is read once more.
+pub(crate) fn group_records(data: &[u8]) {
+    let Some((length, rest)) = data.split_first() else {
+        return;
+    };
+    let (key, value) = rest.split_at(usize::from(*length).min(rest.len()));
+    let load = |records: &[(Bytes, Option<Bytes>)]| {
+        let mut groups = Groups::new(GroupSettings::default(), 1);
+        groups.load(0);
+        let read =
+            |(key, value): &(Bytes, Option<Bytes>)| groups.replay(0, key, value.as_deref()).is_ok();
+        let all_read = records.iter().all(read);
+        groups.loaded(0, Now::default(), &mut GroupFx::default());
+        (all_read, groups.live_records(0))
+    };
+    let record = (
+        Bytes::copy_from_slice(key),
+        Some(Bytes::copy_from_slice(value)),
+    );
+    let (is_read, live) = load(&[record]);
+    if is_read {
+        assert_eq!(live.len(), 1);
+        assert_eq!(load(&live), (true, live.clone()));
+    }
+}
+
+fn group_record_seeds() -> Vec<Vec<u8>> {
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend((text.len() as u16).to_be_bytes());
+        out.extend(text.as_bytes());
+    };
+    let record = |key: Vec<u8>, value: Vec<u8>| [vec![key.len() as u8], key, value].concat();
+    let mut group_key = vec![0, 2];
+    text(&mut group_key, "group");
+    let mut group = vec![0, 3];
+    text(&mut group, "consumer");
+    group.extend([0, 0, 0, 7]);
+    text(&mut group, "range");
+    text(&mut group, "member");
+    group.extend(NOW_MS.to_be_bytes());
+    group.extend([0, 0, 0, 1]);
+    text(&mut group, "member");
+    group.extend([0xff, 0xff]);
+    text(&mut group, "client");
+    text(&mut group, "/127.0.0.1");
+    group.extend([
+        0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30, 0, 0, 0, 1, 9, 0, 0, 0, 1, 9,
+    ]);
+    let mut offset_key = vec![0, 1];
+    text(&mut offset_key, "group");
+    text(&mut offset_key, "topic");
+    offset_key.extend([0, 0, 0, 3]);
+    let mut offset = vec![0, 4];
+    offset.extend(77i64.to_be_bytes());
+    offset.extend([0, 0, 0, 1, 5]);
+    offset.extend(b"here");
+    offset.extend(NOW_MS.to_be_bytes());
+    offset.extend([1, 0, 16]);
+    offset.extend([5; 16]);
+    vec![record(group_key, group), record(offset_key, offset)]
 }
