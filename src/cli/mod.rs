@@ -10,6 +10,7 @@ mod consume;
 mod exchange;
 mod failure;
 mod group;
+mod inspect;
 mod json;
 mod link;
 mod man;
@@ -55,6 +56,8 @@ enum Command {
     Consume(consume::Arguments),
     /// Check or show the broker's settings.
     Config(config::Arguments),
+    /// Print what the files of a log directory say, while no broker uses them.
+    Inspect(inspect::Arguments),
     /// Write a script that completes commands and options in a shell.
     Completions(completions::Arguments),
     /// Write the manual page.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Some(Command::Produce(arguments)) => produce::run(&arguments),
         Some(Command::Consume(arguments)) => consume::run(&arguments),
         Some(Command::Config(arguments)) => config::run(&arguments),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments),
         Some(Command::Completions(arguments)) => completions::run(&arguments),
         Some(Command::Man) => man::run(),
     };
