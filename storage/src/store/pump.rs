@@ -287,7 +287,9 @@ impl Store {
         let mut scripts = Vec::new();
         while log.segments.len() > 1 && log.segments[1].base <= start {
             let first = &log.segments[0];
-            if !first.sealed || first.readers > 0 {
+            // The round that names the next segment must be durable as well.
+            let named = log.committed_at.0 >= log.segments[1].base;
+            if !first.sealed || first.readers > 0 || !named {
                 break;
             }
             let Some(first) = log.segments.pop_front() else {

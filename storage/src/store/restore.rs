@@ -19,7 +19,7 @@ use crate::producer::Producers;
 use crate::types::METADATA;
 use bytes::Bytes;
 use reactor::buf::Arena;
-use reactor::op::{Now, Op, OpenMode};
+use reactor::op::{FileId, Now, Op, OpenMode};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub(crate) struct Restore {
     needed: u64,
     /// Files that nothing names.
     junk: Vec<PathBuf>,
+    /// Files that are opened anew when they are needed.
+    closes: Vec<FileId>,
 }
 
 /// What a step led to.
@@ -97,6 +99,7 @@ impl Store {
             replay: (0, DATA_START, 0),
             needed: 0,
             junk: Vec::new(),
+            closes: Vec::new(),
         };
         let next = restore.begin();
         self.follow(restore, next, now, fx);
@@ -143,6 +146,14 @@ impl Store {
     /// The partition is known again; what the journal held goes to its segments now.
     fn revive(&mut self, mut restore: Restore, damaged: Option<String>, now: Now, fx: &mut Fx) {
         self.boot.junk.append(&mut restore.junk);
+        if !restore.closes.is_empty() {
+            let closes = restore
+                .closes
+                .drain(..)
+                .map(|file| Op::Close { file })
+                .collect();
+            self.run(Script::new().then(closes), Then::Nothing, fx);
+        }
         let id = restore.revived.id;
         let config = self.boot.configs.get(&id).cloned().unwrap_or_default();
         let mut log = Log::new(id, config, restore.vol);
@@ -288,7 +299,9 @@ impl Restore {
         };
         let path = names::segment(&self.dir, &self.revived.id, segment.base);
         let known = self.headers.contains_key(&segment.base) || armed(Canary::NoSegmentHeader);
-        if !known {
+        // A header that nothing durable rests on is written again: its sync may have failed, and
+        // then it can be read until the power goes, and is gone after.
+        if !known || !segment.needs_file() {
             if segment.needs_file() {
                 let base = segment.base;
                 return Next::Damaged(format!(
@@ -418,7 +431,9 @@ impl Restore {
         if !segment.restore_open(revived, &content, &self.arena) {
             return Some(Next::Later);
         }
-        if let Some(opened) = file {
+        if let Some(opened) = file.filter(|_| revived.pos == DATA_START) {
+            self.closes.push(opened.file);
+        } else if let Some(opened) = file {
             segment.file = File::Open(opened.file);
             segment.allocated = opened.len - opened.len % BLOCK_U64;
             if armed(Canary::TrustUnsyncedSpace) {
