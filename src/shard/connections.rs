@@ -40,6 +40,9 @@ struct Connection {
     local: SocketAddr,
     receiving: Receiving,
     sending: bool,
+    /// The peer sends no more. What it sent before still counts: a producer that wants no
+    /// acknowledgement may leave right after its last request.
+    ended: bool,
     closing: bool,
 }
 
@@ -118,7 +121,7 @@ impl Connections {
         match (token.0 >> 48) as u8 {
             p if p == Purpose::Listen as u8 => self.on_listen(id, done, ops),
             p if p == Purpose::Accept as u8 => self.on_accept(id, done, now, ops),
-            p if p == Purpose::Receive as u8 => self.on_receive(id, done, now, ops),
+            p if p == Purpose::Receive as u8 => self.on_receive(id, done, now),
             p if p == Purpose::Send as u8 => self.on_sent(id, &done, now, ops),
             p if p == Purpose::Close as u8 => self.on_closed(id),
             _ => {}
@@ -201,6 +204,7 @@ impl Connections {
             local,
             receiving: Receiving::On,
             sending: false,
+            ended: false,
             closing: false,
         };
         self.conns.insert(id, connection);
@@ -209,7 +213,7 @@ impl Connections {
         ops.push((token(Purpose::Receive, id), Op::Recv { sock }));
     }
 
-    fn on_receive(&mut self, id: u64, done: Done, now: Mono, ops: &mut Vec<(Token, Op)>) {
+    fn on_receive(&mut self, id: u64, done: Done, now: Mono) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -224,7 +228,8 @@ impl Connections {
             }
             Done::Eof | Done::Failed(_) => {
                 conn.receiving = Receiving::Off;
-                self.close(ConnId(id), ops);
+                conn.ended = true;
+                self.touched.push(id);
             }
             _ => {}
         }
@@ -235,7 +240,7 @@ impl Connections {
             return;
         };
         conn.sending = false;
-        if matches!(done, Done::Failed(_)) {
+        if matches!(done, Done::Failed(_)) && !conn.ended {
             self.close(ConnId(id), ops);
             return;
         }
@@ -314,14 +319,19 @@ impl Connections {
                 conn.receiving = Receiving::Pausing;
                 ops.push((token(Purpose::Receive, id.0), Op::Pause { sock: conn.sock }));
             }
-            (Receiving::Off, false) => {
+            (Receiving::Off, false) if !conn.ended => {
                 conn.receiving = Receiving::On;
                 ops.push((token(Purpose::Receive, id.0), Op::Recv { sock: conn.sock }));
             }
             _ => {}
         }
-        if self.draining && !conn.sending && conn.machine.unanswered() == 0 {
+        let drained = self.draining && !conn.sending && conn.machine.unanswered() == 0;
+        let more = conn.machine.has_request();
+        if drained || conn.ended && !more {
             self.close(id, ops);
+        } else if more {
+            // It waits for replies, or for the shard to have room: nothing else may touch it.
+            self.touched.push(id.0);
         }
     }
 

@@ -108,6 +108,12 @@ impl Conn {
         }
     }
 
+    /// Whether a whole request is here that was not handed out yet, and may be later.
+    #[must_use]
+    pub fn has_request(&self) -> bool {
+        self.fault.is_none() && self.frames.has_whole()
+    }
+
     /// Takes in the next bytes of the stream.
     pub fn on_received(&mut self, data: Bytes, now: Mono) {
         self.active_at = now;
