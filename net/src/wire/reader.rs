@@ -178,7 +178,8 @@ impl Reader {
 
 fn length(declared: i64) -> Result<Option<usize>, DecodeError> {
     match declared {
-        -1 => Ok(None),
+        // Kafka takes every negative length for null, not only -1.
+        ..=-1 => Ok(None),
         _ => usize::try_from(declared)
             .map(Some)
             .map_err(|_| DecodeError::Length(declared)),
