@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use net::wire::Str;
 
+use crate::cluster;
 use crate::cluster::command::Command;
 use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::cluster::placement;
 use crate::coordinator::group::{Client, GroupAnswer, GroupCall};
 use crate::shard::mail::{Answer, Call};
-use crate::shard::settings::offsets_topic;
 use storage::types::PartitionId;
 
 use super::Cx;
@@ -40,7 +40,7 @@ pub(super) fn call(cx: &Cx<'_>, group: &str, call: GroupCall) -> Result<(u16, Ca
 
 /// Creates the topic of committed offsets.
 pub(super) fn create_offsets_topic(cx: &Cx<'_>) -> (u16, Call) {
-    let topics = vec![offsets_topic(cx.broker)];
+    let topics = vec![cluster::offsets_topic(cx.broker)];
     (
         0,
         Call::Control(Box::new(Command::CreateTopics {

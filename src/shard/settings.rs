@@ -8,6 +8,7 @@ use net::conn::ConnLimits;
 use net::wire::Str;
 use storage::types::{LogConfig, StoreConfig};
 
+use crate::cluster;
 use crate::cluster::command::NewTopic;
 use crate::cluster::image::{Image, Topic};
 use crate::cluster::name::CONSUMER_OFFSETS;
@@ -78,7 +79,7 @@ impl ShardSettings {
     pub fn auto_created(&self, name: &str, image: &Image) -> NewTopic {
         if name == CONSUMER_OFFSETS {
             let broker = BrokerSettings::resolve(&self.fixed, image);
-            return offsets_topic(&broker);
+            return cluster::offsets_topic(&broker);
         }
         NewTopic {
             name: name.to_owned(),
@@ -128,23 +129,6 @@ impl ShardSettings {
             offsets_retention_check_ms: broker.offsets_check_ms,
             ..GroupSettings::default()
         }
-    }
-}
-
-/// The topic of committed offsets. Its log is kept short by its coordinators, not by retention.
-#[must_use]
-pub fn offsets_topic(broker: &BrokerSettings) -> NewTopic {
-    let config = |name: &str, value: String| (name.to_owned(), Some(value));
-    NewTopic {
-        name: CONSUMER_OFFSETS.to_owned(),
-        partitions: broker.offsets_partitions,
-        replication_factor: 1,
-        assignments: Vec::new(),
-        configs: vec![
-            config("compression.type", "producer".to_owned()),
-            config("segment.bytes", broker.offsets_segment_bytes.to_string()),
-            config("retention.ms", "-1".to_owned()),
-        ],
     }
 }
 
