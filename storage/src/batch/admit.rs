@@ -362,7 +362,11 @@ enum Fault {
     NoKey,
     Offset(i32),
     /// The record's time lies outside what the topic allows.
-    Time(i64, (i64, i64)),
+    Time {
+        timestamp: i64,
+        offset_delta: i32,
+        allowed: (i64, i64),
+    },
     TimeOverflow,
     /// The producer claims to have set the broker's time.
     TimeType,
@@ -370,16 +374,24 @@ enum Fault {
 
 impl Fault {
     const fn is_timestamp(&self) -> bool {
-        matches!(self, Self::Time(..) | Self::TimeOverflow | Self::TimeType)
+        matches!(
+            self,
+            Self::Time { .. } | Self::TimeOverflow | Self::TimeType
+        )
     }
 
     fn text(&self) -> String {
         match self {
             Self::NoKey => "A compacted topic does not accept a record without a key.".into(),
             Self::Offset(delta) => format!("The offset delta {delta} lies outside the batch."),
-            Self::Time(timestamp, (from, to)) => {
-                format!("The timestamp {timestamp} lies outside [{from}, {to}].")
-            }
+            Self::Time {
+                timestamp,
+                offset_delta,
+                allowed: (from, to),
+            } => format!(
+                "Timestamp {timestamp} of message with offset {offset_delta} is out of range. The \
+                 timestamp should be within [{from}, {to}]"
+            ),
             Self::TimeOverflow => "The timestamp does not fit 64 bits.".into(),
             Self::TimeType => "A producer may not set the timestamp type LogAppendTime.".into(),
         }
@@ -403,7 +415,11 @@ fn check_record(record: &RecordView<'_>, summary: &Summary, rules: &Rules) -> Re
         let from = rules.now_ms.saturating_sub(rules.before_max_ms);
         let to = rules.now_ms.saturating_add(rules.after_max_ms);
         if timestamp < from || timestamp > to {
-            return Err(Fault::Time(timestamp, (from, to)));
+            return Err(Fault::Time {
+                timestamp,
+                offset_delta: record.offset_delta,
+                allowed: (from, to),
+            });
         }
     }
     Ok(timestamp)
@@ -442,7 +458,12 @@ impl Faults {
             .first()
             .and_then(|(_, text)| text.as_deref())
             .unwrap_or_default();
-        let message = format!("{} records are refused; the first: {first}", self.count);
+        // Clients show these words: for timestamps they are Kafka's own.
+        let message = if self.any_timestamp {
+            "One or more records have been rejected due to invalid timestamp".to_owned()
+        } else {
+            format!("{} records are refused; the first: {first}", self.count)
+        };
         Some(Rejection {
             why,
             record_errors: self.named,
