@@ -13,6 +13,9 @@ use super::{Cx, Handled};
 /// `ConfigResource.Type` on the wire.
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;
 
 /// What became of one resource.
 #[derive(Clone, Debug)]
@@ -48,8 +51,12 @@ pub(super) fn resource(kind: i8, name: &str) -> Result<Resource, Outcome> {
     match kind {
         TOPIC => Ok(Resource::Topic(name.to_owned())),
         BROKER => Ok(Resource::Broker(name.to_owned())),
-        other => {
-            let message = format!("Settings of resource type {other} cannot be altered here.");
+        BROKER_LOGGER | CLIENT_METRICS | GROUP => {
+            let message = format!("Settings of resource type {kind} cannot be altered here.");
+            Err(Outcome::new(Code::INVALID_REQUEST, message))
+        }
+        _ => {
+            let message = format!("Unknown resource type {kind}");
             Err(Outcome::new(Code::INVALID_REQUEST, message))
         }
     }

@@ -3,7 +3,7 @@
 use net::wire::create_partitions::{CreatePartitionsTopicResult, Request, Response};
 
 use crate::cluster::command::{Answer as ControlAnswer, Command, MorePartitions};
-use crate::cluster::error::Error;
+use crate::cluster::error::{Error, ErrorKind};
 use crate::shard::mail::{Answer, Call};
 
 use super::error::Code;
@@ -55,6 +55,8 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 fn result(name: String, result: Result<(), Error>) -> CreatePartitionsTopicResult {
     let (error_code, error_message) = match result {
         Ok(()) => (0, None),
+        // Kafka has no words for a topic that is not there.
+        Err(error) if error.kind == ErrorKind::UnknownTopic => (Code::from(error.kind).0, None),
         Err(error) => (Code::from(error.kind).0, Some(error.message.into())),
     };
     CreatePartitionsTopicResult {

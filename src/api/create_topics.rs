@@ -83,6 +83,7 @@ fn topic_result(
             num_partitions: created.partitions,
             replication_factor: created.replication_factor,
             configs: Some(configs(cx, &name, asked)),
+            error_message: None,
             name: name.into(),
             ..Default::default()
         },

@@ -1,5 +1,7 @@
 //! DeleteGroups (key 42): KIP-229.
 
+use std::collections::BTreeSet;
+
 use net::wire::delete_groups::{DeletableGroupResult, Request, Response};
 
 use crate::coordinator::group::{GroupAnswer, GroupCall};
@@ -12,7 +14,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let mut response = Response::default();
     let mut calls = Vec::new();
     let mut places = Vec::new();
+    let mut seen = BTreeSet::new();
     for group in request.groups_names {
+        if !seen.insert(group.clone()) {
+            continue;
+        }
         let mut result = DeletableGroupResult {
             group_id: group.clone(),
             error_code: 0,

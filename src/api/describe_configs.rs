@@ -11,13 +11,9 @@ use crate::config::describe::{self, Described};
 use crate::config::layers::Source;
 use crate::config::setting::Kind;
 
-use super::alter_configs::{BROKER, TOPIC};
-use super::error::Code;
+use super::alter_configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
+use super::error::{self, Code};
 use super::{Cx, Handled};
-
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 type Refused = (Code, String);
 
@@ -56,12 +52,8 @@ fn described(cx: &Cx<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Desc
     match resource.resource_type {
         TOPIC => {
             name::check(wanted).map_err(|error| (Code::INVALID_TOPIC, error.message))?;
-            let topic = cx.image.topic(wanted).ok_or_else(|| {
-                (
-                    Code::UNKNOWN_TOPIC_OR_PARTITION,
-                    "This server does not host this topic-partition.".to_owned(),
-                )
-            })?;
+            let unknown = || (Code::UNKNOWN_TOPIC_OR_PARTITION, String::new());
+            let topic = cx.image.topic(wanted).ok_or_else(unknown)?;
             Ok(describe::topic(layers, topic, names))
         }
         BROKER if wanted.is_empty() => Ok(describe::all_brokers(layers, names)),
@@ -79,10 +71,7 @@ fn described(cx: &Cx<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Desc
             "Group name must not be empty".to_owned(),
         )),
         CLIENT_METRICS | GROUP => Ok(Vec::new()),
-        other => Err((
-            Code::INVALID_REQUEST,
-            format!("Unsupported resource type: {other}"),
-        )),
+        _ => Err((Code::INVALID_REQUEST, error::INVALID_REQUEST.to_owned())),
     }
 }
 

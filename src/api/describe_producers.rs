@@ -1,14 +1,21 @@
 //! DescribeProducers (key 61): KIP-664.
 
+use std::sync::Arc;
+
+use net::wire::Str;
 use net::wire::describe_producers::{
     PartitionResponse, ProducerState, Request, Response, TopicResponse,
 };
 
+use crate::cluster::image::Topic;
+use crate::cluster::name;
 use crate::partition::answers::ActiveProducer;
 use crate::shard::mail::{Answer, Call, PartitionAsk};
 
-use super::error::Code;
+use super::error::{self, Code};
 use super::{Cx, Handled, topics};
+
+type Refused = (Code, Option<Str>);
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
@@ -16,12 +23,14 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let mut calls = Vec::new();
     let mut places = Vec::new();
     for topic in request.topics {
-        let found = cx.image.topic(&topic.name);
+        let found = find(cx, &topic.name);
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for index in topic.partition_indexes {
+            // Kafka has words for topics only, not for a partition that the topic lacks.
             let id = found
-                .ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
-                .and_then(|topic| topics::partition(topic, index));
+                .as_ref()
+                .map_err(Refused::clone)
+                .and_then(|topic| topics::partition(topic, index).map_err(|code| (code, None)));
             let mut answer = PartitionResponse {
                 partition_index: index,
                 ..Default::default()
@@ -32,7 +41,10 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                     places.push((response.topics.len(), partitions.len()));
                     calls.push((cx.image.owner(id, cx.shards), Call::Partition { id, ask }));
                 }
-                Err(code) => answer.error_code = code.0,
+                Err((code, message)) => {
+                    answer.error_code = code.0;
+                    answer.error_message = message;
+                }
             }
             partitions.push(answer);
         }
@@ -54,6 +66,13 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         }
         to.reply(|w, version| response.encode(w, version))
     })
+}
+
+fn find<'a>(cx: &Cx<'a>, name: &str) -> Result<&'a Arc<Topic>, Refused> {
+    name::check(name).map_err(|error| (Code::INVALID_TOPIC, Some(error.message.into())))?;
+    let message = Str::from_static(error::UNKNOWN_TOPIC_OR_PARTITION);
+    let unknown = || (Code::UNKNOWN_TOPIC_OR_PARTITION, Some(message));
+    cx.image.topic(name).ok_or_else(unknown)
 }
 
 fn state(producer: &ActiveProducer) -> ProducerState {

@@ -8,7 +8,7 @@ use storage::types::METADATA;
 
 use crate::shard::mail::{Answer, Call, PartitionAsk};
 
-use super::error::Code;
+use super::error::{self, Code};
 use super::{Cx, Handled};
 
 /// Kafka's name of the metadata log.
@@ -82,6 +82,7 @@ fn unknown(topic: net::wire::describe_quorum::RequestedTopic) -> TopicData {
     let partition = |part: net::wire::describe_quorum::RequestedPartition| PartitionData {
         partition_index: part.partition_index,
         error_code: Code::UNKNOWN_TOPIC_OR_PARTITION.0,
+        error_message: Some(Str::from_static(error::UNKNOWN_TOPIC_OR_PARTITION)),
         ..Default::default()
     };
     TopicData {

@@ -12,7 +12,7 @@ use crate::cluster::image::{Partition, Topic};
 use crate::cluster::name;
 
 use super::error::Code;
-use super::{Cx, Handled, topics};
+use super::{Cx, Handled, ReplyHeader, topics};
 
 /// `max.request.partition.size.limit`, Kafka's default.
 const PARTITIONS_MAX: i32 = 2_000;
@@ -37,13 +37,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     names.dedup();
     let start = request.cursor.as_ref();
     if let Some(cursor) = start {
-        if cursor.partition_index < 0 {
-            return Handled::Close(format!(
-                "DescribeTopicPartitions cursor partition must be valid: {}",
-                cursor.partition_index
-            ));
-        }
         names.retain(|name| **name >= *cursor.topic_name);
+        let foreign = !request.topics.is_empty() && !names.contains(&cursor.topic_name);
+        if foreign || cursor.partition_index < 0 {
+            return refuse(to, &request);
+        }
     }
     let mut response = Response::default();
     for name in names {
@@ -90,6 +88,21 @@ fn describe(
         ..Default::default()
     };
     (described, next)
+}
+
+/// A cursor that fits no topic of the request: every topic is answered with that.
+fn refuse(to: ReplyHeader, request: &Request) -> Handled {
+    let topic = |name: Str| DescribeTopicPartitionsResponseTopic {
+        error_code: Code::INVALID_REQUEST.0,
+        name: Some(name),
+        ..Default::default()
+    };
+    let names = request.topics.iter().map(|topic| topic.name.detached());
+    let response = Response {
+        topics: names.map(topic).collect(),
+        ..Default::default()
+    };
+    to.reply(|w, version| response.encode(w, version))
 }
 
 fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {

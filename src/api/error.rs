@@ -24,6 +24,7 @@ codes! {
     OFFSET_OUT_OF_RANGE = 1,
     CORRUPT_MESSAGE = 2,
     UNKNOWN_TOPIC_OR_PARTITION = 3,
+    NOT_LEADER_OR_FOLLOWER = 6,
     REQUEST_TIMED_OUT = 7,
     MESSAGE_TOO_LARGE = 10,
     OFFSET_METADATA_TOO_LARGE = 12,
@@ -50,6 +51,7 @@ codes! {
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45,
     INVALID_PRODUCER_EPOCH = 47,
     INVALID_TXN_STATE = 48,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
     POLICY_VIOLATION = 44,
     KAFKA_STORAGE_ERROR = 56,
     NON_EMPTY_GROUP = 68,
@@ -149,6 +151,15 @@ impl From<SessionError> for Code {
         }
     }
 }
+
+/// `Errors.UNKNOWN_TOPIC_OR_PARTITION`'s own words, where Kafka sends them.
+pub(super) const UNKNOWN_TOPIC_OR_PARTITION: &str =
+    "This server does not host this topic-partition.";
+
+/// `Errors.INVALID_REQUEST`'s own words, where Kafka sends them.
+pub(super) const INVALID_REQUEST: &str = "This most likely occurs because of a request being \
+    malformed by the client library or the message was sent to an incompatible broker. See the \
+    broker logs for more details.";
 
 /// The code of a result that carries no value the wire wants.
 pub fn code_of<T, E: Copy + Into<Code>>(result: &Result<T, E>) -> i16 {

@@ -21,8 +21,7 @@ const IDS_FROM: i16 = 13;
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
     let by_id = cx.version() >= IDS_FROM;
-    if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
-        // There is one node, so nobody replicates from it.
+    if !(0..=1).contains(&request.isolation_level) {
         return refuse(to, Code::INVALID_REQUEST);
     }
     let session = (request.session_id, request.session_epoch);
@@ -53,6 +52,8 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         u64::try_from(request.max_wait_ms).unwrap_or(0)
     };
     let limits = Limits {
+        replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
+        negative: request.max_bytes < 0,
         bytes_max,
         bytes_min: request.min_bytes.max(0) as u64,
         wait_ms,
@@ -61,9 +62,26 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 }
 
 struct Limits {
+    /// The client says that it is a replica, of which there are none: there is one node.
+    replica: bool,
+    /// The client wants less than nothing.
+    negative: bool,
     bytes_max: usize,
     bytes_min: u64,
     wait_ms: u64,
+}
+
+impl Limits {
+    /// What stops the read of a partition that exists.
+    fn check(&self, part: &Wanted) -> Result<(), Code> {
+        if self.replica {
+            Err(Code::NOT_LEADER_OR_FOLLOWER)
+        } else if self.negative || part.bytes_max < 0 {
+            Err(Code::INVALID_REQUEST)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 fn topic_key(name: &Str, id: Uuid, by_id: bool) -> TopicKey {
@@ -100,14 +118,15 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
     let mut urgent = false;
     for (at, part) in wanted.iter().enumerate() {
         let mut answer = unanswered(part);
-        match resolve(cx.image, &part.key) {
+        match resolve(cx.image, &part.key).and_then(|id| limits.check(part).map(|()| id)) {
             Ok(id) => {
                 let part = FetchPart {
                     index: u32::try_from(at).unwrap_or(u32::MAX),
                     id,
                     offset: part.offset,
                     bytes_max: usize::try_from(part.bytes_max).unwrap_or(0),
-                    leader_epoch: part.leader_epoch,
+                    // Every negative epoch means none here, in other requests only -1.
+                    leader_epoch: part.leader_epoch.max(-1),
                     last_fetched_epoch: part.last_fetched_epoch,
                 };
                 parts

@@ -7,16 +7,23 @@ use net::wire::find_coordinator::{Coordinator, Request, Response};
 use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::shard::settings::Endpoint;
 
-use super::error::Code;
+use super::error::{self, Code};
 use super::{Cx, Handled, ReplyHeader, groups};
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
     let endpoint = cx.settings.endpoint(cx.local);
     if request.key_type != GROUP {
-        return reply(to, &request, Err(Code::INVALID_REQUEST));
+        let why = if (TRANSACTION..=SHARE).contains(&request.key_type) {
+            "Only group coordinators exist on this broker: no transactions, no share groups."
+        } else {
+            error::INVALID_REQUEST
+        };
+        return reply(to, &request, Err((Code::INVALID_REQUEST, why)));
     }
     if cx.image.topic(CONSUMER_OFFSETS).is_some() {
         let node = (cx.image.node_id, endpoint);
@@ -26,12 +33,19 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     Handled::work(cx, calls, move |cx, _| {
         match cx.image.topic(CONSUMER_OFFSETS) {
             Some(_) => reply(to, &request, Ok(&(cx.image.node_id, endpoint))),
-            None => reply(to, &request, Err(Code::COORDINATOR_NOT_AVAILABLE)),
+            None => {
+                let why = "The coordinator is not available.";
+                reply(to, &request, Err((Code::COORDINATOR_NOT_AVAILABLE, why)))
+            }
         }
     })
 }
 
-fn reply(to: ReplyHeader, request: &Request, node: Result<&(i32, Endpoint), Code>) -> Handled {
+fn reply(
+    to: ReplyHeader,
+    request: &Request,
+    node: Result<&(i32, Endpoint), (Code, &'static str)>,
+) -> Handled {
     let one = |key: Str| match node {
         Ok((node_id, endpoint)) => Coordinator {
             key,
@@ -41,12 +55,12 @@ fn reply(to: ReplyHeader, request: &Request, node: Result<&(i32, Endpoint), Code
             error_code: 0,
             error_message: Some(Str::default()).filter(|_| to.version >= 4),
         },
-        Err(code) => Coordinator {
+        Err((code, why)) => Coordinator {
             key,
             node_id: -1,
             port: -1,
             error_code: code.0,
-            error_message: Some(message(code).into()),
+            error_message: Some(Str::from_static(why)),
             ..Default::default()
         },
     };
@@ -62,11 +76,4 @@ fn reply(to: ReplyHeader, request: &Request, node: Result<&(i32, Endpoint), Code
         response.port = found.port;
     }
     to.reply(|w, version| response.encode(w, version))
-}
-
-fn message(code: Code) -> &'static str {
-    match code {
-        Code::COORDINATOR_NOT_AVAILABLE => "The coordinator is not available.",
-        _ => "Only group coordinators exist on this broker: no transactions, no share groups.",
-    }
 }

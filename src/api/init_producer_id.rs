@@ -11,7 +11,9 @@ use super::{Cx, FinishCx, Handled, ReplyHeader};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    if request.transactional_id.is_some() {
+    // An id belongs to an epoch: both or none of them.
+    let halves = (request.producer_id == -1) != (request.producer_epoch == -1);
+    if request.transactional_id.is_some() || halves {
         return refuse(to, Code::INVALID_REQUEST);
     }
     if !cx.producer_ids.is_empty() {

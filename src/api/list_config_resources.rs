@@ -3,13 +3,9 @@
 use net::wire::Str;
 use net::wire::list_config_resources::{ConfigResource, Request, Response};
 
-use super::alter_configs::{BROKER, TOPIC};
+use super::alter_configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use super::error::Code;
 use super::{Cx, Handled};
-
-const BROKER_LOGGER: i8 = 8;
-const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();

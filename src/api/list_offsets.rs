@@ -25,6 +25,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         }
     }
     let mut response = Response::default();
+    let mut answered = BTreeSet::new();
     let mut calls = Vec::new();
     let mut places = Vec::new();
     for topic in request.topics {
@@ -35,7 +36,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
             let id = found
                 .ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
                 .and_then(|topic| topics::partition(topic, index));
-            let id = if twice.contains(&(topic.name.clone(), index)) {
+            let key = (topic.name.clone(), index);
+            if !answered.insert(key.clone()) {
+                continue;
+            }
+            let id = if twice.contains(&key) {
                 Err(Code::INVALID_REQUEST)
             } else {
                 check_marker(part.timestamp, cx.version()).and(id)

@@ -1,5 +1,7 @@
 //! Metadata (key 3): topics by name or id (KIP-516), auto-creation, this node as every leader.
 
+use std::collections::BTreeSet;
+
 use net::wire::metadata::{
     MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
     Request, Response,
@@ -98,8 +100,11 @@ fn reply(
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     } else {
+        // A topic that is named twice is answered once.
+        let mut seen = BTreeSet::new();
         let asked = request.topics.iter().flatten();
         asked
+            .filter(|topic| seen.insert((topic.topic_id, topic.name.clone())))
             .map(|topic| one(image, topic, to.version, operations, failed))
             .collect()
     };

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use net::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, Request, Response, TopicProduceResponse,
 };
+use net::wire::{Records, Str, Uuid};
 
 use crate::cluster::image::Topic;
 use crate::cluster::name;
-use crate::partition::answers::{ProducedPart, Refusal, Trouble};
+use crate::partition::answers::{ProducedPart, Refusal};
 use crate::partition::calls::{ProduceCall, ProducePart};
 use crate::shard::mail::{Answer, Call};
 use storage::types::PartitionId;
@@ -17,10 +17,14 @@ use storage::types::PartitionId;
 use super::error::Code;
 use super::{Cx, Handled, ReplyHeader, topics};
 
-/// Batch attribute bit of a transactional batch, and where the attributes lie.
+/// Batch attribute bit of a transactional batch.
 const TRANSACTIONAL: u8 = 0x10;
-const ATTRIBUTES_LOW_BYTE: usize = 22;
-const MAGIC_BYTE: usize = 16;
+/// Where the size, the magic and the low byte of the attributes of a batch lie.
+const SIZE_AT: usize = 8;
+const MAGIC_AT: usize = 16;
+const ATTRIBUTES_AT: usize = 22;
+/// `LegacyRecord.RECORD_OVERHEAD_V0`.
+const SIZE_MIN: i32 = 14;
 
 /// Client id that may write to internal topics (Kafka's own admin tools).
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -31,19 +35,25 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let mut response = Response::default();
     let mut parts: BTreeMap<u16, Vec<ProducePart>> = BTreeMap::new();
     let mut places = Vec::new();
+    let mut number = 0;
     let refused_whole = refuse_whole(&request);
+    let message = refused_whole.as_ref().and_then(|(_, text)| text.clone());
+    let last = last_of_each(&request);
     for topic in request.topic_data {
         let found = topics::find(cx.image, &topic.name, topic.topic_id, cx.version() >= 13);
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
+            let key = (topic.name.clone(), topic.topic_id, data.index);
+            // Of a partition that is named twice the last batch counts, as in Kafka.
+            number += 1;
+            if last.get(&key) != Some(&number) {
+                continue;
+            }
             let place = (response.responses.len(), answers.len());
-            let records = data
-                .records
-                .map(net::wire::Records::into_bytes)
-                .unwrap_or_default();
-            let admitted = match refused_whole {
-                Some(code) => Err(code),
-                None => found.and_then(|topic| admit(cx, topic, data.index, &records)),
+            let records = data.records.map(Records::into_bytes).unwrap_or_default();
+            let admitted = match &refused_whole {
+                Some((code, _)) => Err(*code),
+                None => found.and_then(|topic| admit(cx, topic, data.index, acks)),
             };
             let mut answer = PartitionProduceResponse {
                 index: data.index,
@@ -60,7 +70,10 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                         .or_default()
                         .push(ProducePart { index, id, records });
                 }
-                Err(code) => answer.error_code = code.0,
+                Err(code) => {
+                    answer.error_code = code.0;
+                    answer.error_message = message.clone();
+                }
             }
             answers.push(answer);
         }
@@ -108,20 +121,80 @@ fn calls(
     parts.into_iter().map(call).collect()
 }
 
-/// What can be said of a batch before its partition sees it.
-fn admit(cx: &Cx<'_>, topic: &Topic, index: i32, records: &Bytes) -> Result<PartitionId, Code> {
+/// What can be said before the partition sees its batch.
+fn admit(cx: &Cx<'_>, topic: &Topic, index: i32, acks: i16) -> Result<PartitionId, Code> {
     check_internal(cx, &topic.name)?;
     let id = topics::partition(topic, index)?;
-    check_batch(records)?;
-    Ok(id)
+    if (-1..=1).contains(&acks) {
+        Ok(id)
+    } else {
+        Err(Code::INVALID_REQUIRED_ACKS)
+    }
 }
 
-/// Faults of the request itself, which every partition is answered with.
-fn refuse_whole(request: &Request) -> Option<Code> {
-    if request.transactional_id.is_some() {
-        return Some(Code::INVALID_TXN_STATE);
+/// How often each partition's data was counted when its last came.
+fn last_of_each(request: &Request) -> BTreeMap<(Str, Uuid, i32), usize> {
+    let topics = request.topic_data.iter();
+    let parts = topics.flat_map(|topic| {
+        let key = |index| (topic.name.clone(), topic.topic_id, index);
+        topic.partition_data.iter().map(move |part| key(part.index))
+    });
+    parts.zip(1..).collect()
+}
+
+/// Faults that every partition is answered with: Kafka looks at the first batch of each partition
+/// for transactional records before it looks at anything else, and stumbles over broken ones.
+fn refuse_whole(request: &Request) -> Option<(Code, Option<Str>)> {
+    let mut transactional = false;
+    for part in request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data)
+    {
+        let Some(records) = &part.records else {
+            continue;
+        };
+        match first_batch(records) {
+            Err(message) => return Some((Code::CORRUPT_MESSAGE, Some(message.into()))),
+            // Kafka looks no further.
+            Ok(true) => {
+                transactional = true;
+                break;
+            }
+            Ok(false) => {}
+        }
     }
-    (!(-1..=1).contains(&request.acks)).then_some(Code::INVALID_REQUIRED_ACKS)
+    // Transactions are not built yet: no transactional id is known.
+    let known = request.transactional_id.is_some();
+    match (transactional, known) {
+        (false, _) => None,
+        (true, false) => Some((Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None)),
+        (true, true) => Some((Code::INVALID_TXN_STATE, None)),
+    }
+}
+
+/// Whether the first batch is transactional; as far as `ByteBufferLogInputStream` (4.2) would look,
+/// and with its words.
+fn first_batch(records: &Records) -> Result<bool, String> {
+    // A request's records are one piece.
+    let head = records.parts.first().map_or(&[][..], |piece| &piece[..]);
+    let Some(size) = head.get(SIZE_AT..).and_then(<[u8]>::first_chunk) else {
+        return Ok(false);
+    };
+    let size = i32::from_be_bytes(*size);
+    if size < SIZE_MIN {
+        return Err(format!(
+            "Record size {size} is less than the minimum record overhead ({SIZE_MIN})"
+        ));
+    }
+    let Some(magic) = head.get(MAGIC_AT).map(|byte| i8::from_be_bytes([*byte])) else {
+        return Ok(false);
+    };
+    if !(0..=2).contains(&magic) {
+        return Err(format!("Invalid magic found in record: {magic}"));
+    }
+    let attributes = head.get(ATTRIBUTES_AT).copied().unwrap_or(0);
+    Ok(magic == 2 && attributes & TRANSACTIONAL != 0)
 }
 
 fn check_internal(cx: &Cx<'_>, topic: &str) -> Result<(), Code> {
@@ -135,16 +208,6 @@ fn check_internal(cx: &Cx<'_>, topic: &str) -> Result<(), Code> {
     } else {
         Ok(())
     }
-}
-
-/// Transactions are not built yet: a transactional batch is refused before anything else.
-fn check_batch(records: &Bytes) -> Result<(), Code> {
-    let magic = records.get(MAGIC_BYTE).copied();
-    let attributes = records.get(ATTRIBUTES_LOW_BYTE).copied().unwrap_or(0);
-    if magic == Some(2) && attributes & TRANSACTIONAL != 0 {
-        return Err(Code::INVALID_TXN_STATE);
-    }
-    Ok(())
 }
 
 fn fill(answer: &mut PartitionProduceResponse, part: ProducedPart) {
@@ -161,10 +224,8 @@ fn fill(answer: &mut PartitionProduceResponse, part: ProducedPart) {
 fn fill_refusal(answer: &mut PartitionProduceResponse, refusal: Refusal) {
     answer.error_code = Code::from(refusal.trouble).0;
     answer.log_start_offset = refusal.log_start;
-    let with_message = matches!(
-        refusal.trouble,
-        Trouble::InvalidRecord | Trouble::InvalidTimestamp
-    );
+    // Kafka has words for single records only, not for a batch that is wrong as a whole.
+    let with_message = !refusal.record_errors.is_empty();
     answer.record_errors = refusal
         .record_errors
         .into_iter()

@@ -109,7 +109,7 @@ fn target(plan: &Plan<'_>, resource: &Resource) -> Result<Target, Error> {
         }
         Resource::Broker(node) if node.is_empty() => Ok(Target::AllNodes),
         Resource::Broker(node) => match node.parse::<i32>() {
-            Err(_) => request(format!("Broker id must be an integer, but it is: {node}")),
+            Err(_) => request(format!("Node id must be an integer, but it is: {node}")),
             Ok(node) if node != plan.draft.node_id => {
                 let expected = plan.draft.node_id;
                 request(format!(
