@@ -103,7 +103,7 @@ pub fn segment_header(file: &[u8]) -> Option<SegmentView> {
     })
 }
 
-/// The first `count` checksums of the sidecar of a segment, or `None` when it is damaged, shorter, or
+/// The first `count` checksums of a segment's sidecar, or `None` when it is damaged, shorter, or
 /// another segment's.
 #[must_use]
 pub fn checksums(file: &[u8], id: &PartitionId, base: i64, count: usize) -> Option<Vec<u32>> {

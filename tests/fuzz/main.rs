@@ -103,7 +103,8 @@ fn an_uncompressed_batch_is_admitted_without_any_allocation() {
     );
 }
 
-/// 64 MiB of zeros in each codec: refused, at the cost of the bound and not of what they inflate to.
+/// 64 MiB of zeros in each codec: refused, at the cost of the bound and not of what they inflate
+/// to.
 #[test]
 fn a_compression_bomb_costs_no_more_than_the_bound() {
     const BOUND: usize = 1 << 20;

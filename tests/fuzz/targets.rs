@@ -1,7 +1,7 @@
 //! What is fuzzed: each function takes any bytes at all and asserts what must hold for them.
 //!
-//! The first byte chooses settings, one of which makes the checksum of the rest right again: without
-//! it nearly every mutation would end at the checksum.
+//! The first byte chooses settings, one of which makes the checksum of the rest right again:
+//! without it nearly every mutation would end at the checksum.
 
 use bytes::Bytes;
 use reactor::op::Now;

@@ -49,11 +49,12 @@ fn inspect_all(out: &mut dyn Write, arguments: &Arguments) -> Outcome<usize> {
             match kind_of(&file) {
                 Some(kind) => damaged += usize::from(!print(&mut items, &file, kind, arguments)?),
                 None if file == *path => {
-                    return Err(Failure::new(format!("{} has an unknown name", file.display()))
-                        .advise(
+                    return Err(
+                        Failure::new(format!("{} has an unknown name", file.display())).advise(
                             "name a .log, .sum, .idx or .j file, a checkpoint, a meta file, or a \
                              folder that holds some",
-                        ));
+                        ),
+                    );
                 }
                 None => {}
             }
