@@ -12,12 +12,8 @@ pub enum Canary {
     FlushJournalOnly,
     /// The next round is written before the one in flight is durable.
     NextRoundEarly,
-    /// Recycled space counts as written without having been synced by this process.
-    TrustRecycledSpace,
     /// Space that this process wrote but never synced counts as written.
     TrustUnsyncedSpace,
-    /// A journal file is allocated instead of written with zeros.
-    JournalNotPrewritten,
     /// The journal's directory is not synced after a rename into it.
     JournalDirNotSynced,
     /// A partition's directory is not synced after a segment was created in it.
@@ -64,19 +60,15 @@ pub enum Canary {
     GoneJournalNotVoided,
     /// Segments are retired before the risen log start is durable.
     RetireBeforeLogStart,
-    /// A file is recycled while writes to it are in flight.
-    RecycleInFlight,
 }
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 27] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
-        Self::TrustRecycledSpace,
         Self::TrustUnsyncedSpace,
-        Self::JournalNotPrewritten,
         Self::JournalDirNotSynced,
         Self::SegmentDirNotSynced,
         Self::CarryOnlyNonEmptyTails,
@@ -100,7 +92,6 @@ impl Canary {
         Self::LowBeforeOpenings,
         Self::GoneJournalNotVoided,
         Self::RetireBeforeLogStart,
-        Self::RecycleInFlight,
     ];
 }
 

@@ -265,16 +265,7 @@ impl Journal {
             direct: true,
         };
         let mut script = Script::new().then(vec![open]);
-        if armed(Canary::JournalNotPrewritten) {
-            let all = Op::Allocate {
-                file: OPENED,
-                pos: 0,
-                len: self.file_bytes,
-            };
-            script = script.then(vec![all]);
-        } else {
-            script = script.then(zeros(self.file_bytes));
-        }
+        script = script.then(zeros(self.file_bytes));
         script = script
             .then(vec![Op::Sync { file: OPENED }])
             .then(vec![Op::Rename {

@@ -28,6 +28,8 @@ pub(crate) struct Log {
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) log_start: i64,
     pub(crate) log_start_durable: i64,
+    /// The log start that the newest round names, durable or in flight.
+    pub(crate) log_start_named: i64,
     /// A risen log start waits for a round.
     pub(crate) start_pending: bool,
     pub(crate) end: i64,
@@ -80,6 +82,7 @@ impl Log {
             segments: VecDeque::from([segment]),
             log_start: 0,
             log_start_durable: 0,
+            log_start_named: 0,
             start_pending: false,
             end: 0,
             journaled_end: 0,

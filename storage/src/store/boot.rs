@@ -278,7 +278,10 @@ impl Store {
                 let lists = dirs.clone().map(|path| Op::ListDir { path }).collect();
                 // A name that was found may not be durable yet, and is to be relied on.
                 let syncs = dirs.map(|path| Op::SyncDir { path }).collect();
-                let script = Script::new().then(lists).then(syncs);
+                let mut script = Script::new().then(lists);
+                if !armed(Canary::NoSyncBeforeServing) {
+                    script = script.then(syncs);
+                }
                 self.run(script, Then::Boot(BootStep::Listed), fx);
             }
             Letter::Scanned { chains, start } => {

@@ -15,7 +15,7 @@ use crate::log::checkpoint::Checkpoint;
 use crate::log::segment::{File, Segment};
 use crate::types::Slot;
 use bytes::Bytes;
-use reactor::op::{ErrorKind, Now, Op, OpenMode};
+use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
 use std::path::Path;
 
 /// Full blocks go to the segment in runs of at least this many bytes, unless space is wanted.
@@ -75,7 +75,9 @@ impl Store {
                 let full = self.vols[v].full.is_some();
                 let dir = self.vols[v].dir.clone();
                 let bulk_min = self.vols[v].journal.bulk_min();
-                if let Some((script, step)) = log.next_step(at, &dir, bulk_min, full) {
+                let device_only = armed(Canary::DestageFlushesDeviceOnly);
+                let flush = self.vols[v].journal.current().filter(|_| device_only);
+                if let Some((script, step)) = log.next_step(at, &dir, bulk_min, full, flush) {
                     log.busy += 1;
                     let base = log.segments[at].base;
                     self.run(script, Then::Io(slot, base, step), fx);
@@ -309,7 +311,7 @@ impl Store {
             return;
         };
         let reading = log.segments.iter().any(|segment| segment.readers > 0);
-        if (log.busy > 0 || reading) && !armed(Canary::RecycleInFlight) {
+        if log.busy > 0 || reading {
             return;
         }
         let dir = self.vols[log.vol].dir.clone();
@@ -415,6 +417,7 @@ impl Log {
         dir: &Path,
         bulk_min: u64,
         full: bool,
+        at_most_flushed: Option<FileId>,
     ) -> Option<(Script, Step)> {
         let id = self.id;
         let urgent = self.urgent;
@@ -455,14 +458,17 @@ impl Log {
             File::Open(file) if wanted && !segment.destaging => {
                 segment.destaging = true;
                 let (from, parts, _) = segment.begin_write(writable);
+                if armed(Canary::FreeBeforeDestageSynced) {
+                    segment.end_write(from);
+                }
                 let write = Op::Write {
                     file,
                     pos: from,
                     parts,
                 };
-                let script = Script::new()
-                    .then(vec![write])
-                    .then(vec![Op::Sync { file }]);
+                let synced = at_most_flushed.unwrap_or(file);
+                let sync = Op::Sync { file: synced };
+                let script = Script::new().then(vec![write]).then(vec![sync]);
                 Some((script, Step::Destaged { from }))
             }
             File::Open(_) if !segment.sums_busy => sums_step(dir, &id, segment),
@@ -473,10 +479,13 @@ impl Log {
 
 /// Creates the file with its header; all of it durable before anything rests on it (rule 12).
 fn make(dir: &Path, id: &crate::types::PartitionId, segment: &Segment) -> Script {
+    let before = segment
+        .before
+        .filter(|_| !armed(Canary::SealedEndOnlyInJournal));
     let header = SegmentHeader {
         id: *id,
         base: segment.base,
-        before: segment.before,
+        before,
     };
     let path = names::segment(dir, id, segment.base);
     let folder = names::partition(dir, id);

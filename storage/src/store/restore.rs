@@ -159,6 +159,7 @@ impl Store {
         let mut log = Log::new(id, config, restore.vol);
         log.log_start = restore.revived.log_start;
         log.log_start_durable = log.log_start;
+        log.log_start_named = log.log_start;
         log.end = restore.revived.end;
         log.journaled_end = log.end;
         log.committed_end = log.end;

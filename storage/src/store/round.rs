@@ -325,6 +325,7 @@ impl Store {
                 fx.events.push(Event::Durable { slot, end_offset });
             }
             self.save_derived(slot, super::pump::SAVE_DERIVED_AFTER, fx);
+            self.retire(slot, fx);
             self.pump(slot, now, fx);
         }
         if !end.acks.is_empty() {
@@ -418,6 +419,7 @@ impl Draft {
                 return Fit::Full;
             }
             log.start_pending = false;
+            log.log_start_named = log.log_start;
             Entry::Start {
                 id: log.id,
                 log_start: log.log_start,
@@ -549,7 +551,7 @@ impl Log {
         let tail = segment.tail.slice(mark.pos, end.max(mark.pos));
         Entry::State(State {
             id: self.id,
-            log_start: self.log_start_durable,
+            log_start: self.log_start_named,
             before: segment.before,
             base: segment.base,
             pos: mark.pos,
