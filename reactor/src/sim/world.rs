@@ -9,6 +9,9 @@ use crate::op::{CONTROL, Done, Input, Machine, Mono, Now, Op, Outbox, ShardId, T
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+/// A machine that steps this often for nothing would keep a core busy.
+const RESTLESS_STEPS_MAX: u32 = 16;
+
 /// What a test may turn.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -86,6 +89,8 @@ struct Shard<M: Machine> {
     machine: M,
     inputs: Vec<Input<M::Mail>>,
     step_planned: bool,
+    /// Steps in a row that had nothing to do and asked to be stepped again at once.
+    restless_steps: u32,
     wake: Option<u64>,
     exited: bool,
 }
@@ -197,6 +202,7 @@ impl<M: Machine> World<M> {
                 machine,
                 inputs: Vec::new(),
                 step_planned: false,
+                restless_steps: 0,
                 wake: None,
                 exited: false,
             });
@@ -224,6 +230,12 @@ impl<M: Machine> World<M> {
     /// Sends mail as the control thread does.
     pub fn mail(&mut self, to: ShardId, mail: M::Mail) {
         self.post(CONTROL, to, mail);
+    }
+
+    /// Whether a shard of the process has ended by itself.
+    #[must_use]
+    pub fn has_exited(&self, shard: ShardId) -> bool {
+        self.shards[usize::from(shard.0)].exited
     }
 
     /// Whether every shard of the process has ended by itself.
@@ -356,12 +368,24 @@ impl<M: Machine> World<M> {
         if shard.exited {
             return;
         }
+        let idle = shard.inputs.is_empty();
         let mut out = Outbox::default();
         shard
             .machine
             .step(now, &mut shard.inputs, waiting, &mut out);
         assert!(shard.inputs.is_empty(), "a step drains its inputs");
         shard.exited = out.exit;
+        let restless = idle && out.wake_at.is_some_and(|at| at <= now.mono);
+        shard.restless_steps = if restless {
+            shard.restless_steps + 1
+        } else {
+            0
+        };
+        assert!(
+            shard.restless_steps < RESTLESS_STEPS_MAX,
+            "shard {} asks again and again for an instant that has come: it would never sleep",
+            id.0
+        );
         shard.wake = out.wake_at.map(|at| at.0.saturating_sub(self.mono_origin));
         if let Some(at) = shard.wake {
             let delay = at.saturating_sub(self.time);

@@ -19,8 +19,10 @@ const SAVE_AT_STOP_AFTER: u64 = 64 * 1024;
 const RECENT_BYTES_MAX: usize = 1 << 20;
 
 impl Store {
-    /// Does what is due by time, and asks for the next wake-up.
+    /// Does what is due by time, and says anew when the next tick is due: what was asked for
+    /// before has come, or is asked for again.
     pub fn tick(&mut self, now: Now, fx: &mut Fx) {
+        fx.wake_at = None;
         for v in 0..self.vols.len() {
             if self.vols[v].full.is_some_and(|retry| retry <= now.mono) {
                 self.retry_space(v, now, fx);
