@@ -268,7 +268,9 @@ impl Net {
                     listener.closing = Some(token);
                 } else {
                     let id = self.client_of(shard, sock, &op);
-                    self.conn(id).closing = Some(token);
+                    let conn = self.conn(id);
+                    assert!(conn.closing.is_none(), "a socket is closed once");
+                    conn.closing = Some(token);
                 }
                 self.at(NetEvent::Close(sock));
             }
@@ -501,7 +503,10 @@ impl Net {
             }
             return;
         }
-        let id = self.socks.remove(&sock).expect("a socket is closed once");
+        let Some(id) = self.socks.remove(&sock) else {
+            // The process ended after it had asked for this.
+            return;
+        };
         let conn = self.conn(id);
         let (shard, _) = conn
             .server
