@@ -42,7 +42,7 @@ pub(super) const BROKER: &[Setting] = &[
         "journal.bytes",
         Long,
         "67108864",
-        AtLeast(1_048_576),
+        AtLeast(262_144),
         ReadOnly,
     )
     .does("Size of one journal file of a shard, in bytes: rounded up to whole blocks."),

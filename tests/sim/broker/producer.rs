@@ -54,6 +54,7 @@ impl Producer {
         let mut client = Client::connect(world, addr);
         if self.id < 0 {
             let request = init_producer_id::Request {
+                transactional_id: None,
                 transaction_timeout_ms: 60_000,
                 ..Default::default()
             };
