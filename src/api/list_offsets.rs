@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use net::wire::Str;
 use net::wire::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse, Request, Response,
 };
@@ -14,16 +15,7 @@ use super::{Cx, Handled, topics};
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
     let committed_only = request.isolation_level == 1;
-    let mut seen = BTreeSet::new();
-    let mut twice = BTreeSet::new();
-    for topic in &request.topics {
-        for part in &topic.partitions {
-            let key = (topic.name.clone(), part.partition_index);
-            if !seen.insert(key.clone()) {
-                twice.insert(key);
-            }
-        }
-    }
+    let twice = named_twice(&request);
     let mut response = Response::default();
     let mut answered = BTreeSet::new();
     let mut calls = Vec::new();
@@ -85,6 +77,21 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         }
         to.reply(|w, version| response.encode(w, version))
     })
+}
+
+/// Partitions that the request names more than once: each is answered once, with an error.
+fn named_twice(request: &Request) -> BTreeSet<(Str, i32)> {
+    let mut seen = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    for topic in &request.topics {
+        for part in &topic.partitions {
+            let key = (topic.name.clone(), part.partition_index);
+            if !seen.insert(key.clone()) {
+                twice.insert(key);
+            }
+        }
+    }
+    twice
 }
 
 /// Which negative timestamps a version knows.

@@ -673,8 +673,8 @@ impl Store {
     }
 }
 
-/// Writes the file `meta` if it is new, and makes it and the directory's names durable: what a start
-/// finds may have been left by one that died before its own syncs.
+/// Writes the file `meta` if it is new, and makes it and the directory's names durable: what a
+/// start finds may have been left by one that died before its own syncs.
 fn settle_meta(dir: &Path, id: Option<u64>) -> Script {
     let open = Op::Open {
         path: names::meta(dir),
