@@ -135,8 +135,11 @@ impl Shell {
     }
 
     fn slot(&mut self, id: &PartitionId, now: Now) -> Slot {
-        let slot = self.store.slot(id);
-        let slot = slot.unwrap_or_else(|| self.store.create(*id, config_of(id), now));
+        let slot = self.store.slot(id).unwrap_or_else(|| {
+            let going = self.model.borrow().is_going(id);
+            assert!(!going, "{id:?} was deleted and is made anew");
+            self.store.create(*id, config_of(id), now)
+        });
         self.ids.insert(slot, *id);
         slot
     }
@@ -256,16 +259,18 @@ impl Shell {
                 let bytes = parts.concat();
                 (self.model.borrow_mut().read(&id, offset, &bytes), bytes)
             }
+            Err(_) if self.model.borrow().is_going(&id) => return,
             Err(ReadError::OutOfRange { .. }) => {
                 self.model.borrow_mut().out_of_range(&id, offset);
                 let slot = self.slot(&id, now);
                 (self.store.info(slot).log_start.max(offset), Vec::new())
             }
-            Err(_) if self.model.borrow().is_going(&id) => return,
             Err(ReadError::Fenced | ReadError::Damaged) if self.has(Trouble::Medium) => return,
             Err(other) => panic!("{id:?}: the read at {offset} failed: {other:?}"),
         };
         match purpose {
+            // The rest of a topic that was deleted meanwhile is nobody's.
+            _ if self.model.borrow().is_going(&id) => {}
             Purpose::Look => {}
             Purpose::Verify { upto } if next >= upto => {}
             Purpose::Verify { .. } => {
