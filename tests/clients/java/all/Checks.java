@@ -4,7 +4,9 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
-/** Runs checks and prints one line for each: its name, a tab, and `ok` or `FAILED: what happened`. */
+/**
+ * Runs checks and prints one line for each: its name, a tab, and `ok` or `FAILED: what happened`.
+ */
 final class Checks {
   private static final int LIMIT_SECONDS = 180; // only a check that hangs meets it
 
@@ -40,10 +42,11 @@ final class Checks {
   }
 
   private static void limited(Body body) throws Throwable {
-    Callable<Void> call = () -> {
-      body.run();
-      return null;
-    };
+    Callable<Void> call =
+        () -> {
+          body.run();
+          return null;
+        };
     FutureTask<Void> task = new FutureTask<>(call);
     Thread thread = new Thread(task);
     thread.setDaemon(true);
@@ -55,7 +58,8 @@ final class Checks {
     } catch (TimeoutException e) {
       StringBuilder where = new StringBuilder();
       for (StackTraceElement frame : thread.getStackTrace()) {
-        if (frame.getFileName() != null && frame.getModuleName() == null) where.append(' ').append(frame);
+        if (frame.getFileName() != null && frame.getModuleName() == null)
+          where.append(' ').append(frame);
       }
       throw new AssertionError("no end after " + LIMIT_SECONDS + " s, at" + where);
     }

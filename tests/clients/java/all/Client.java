@@ -36,7 +36,8 @@ final class Client {
   }
 
   KafkaProducer<String, String> producer(String... settings) {
-    return new KafkaProducer<>(properties(settings), new StringSerializer(), new StringSerializer());
+    return new KafkaProducer<>(
+        properties(settings), new StringSerializer(), new StringSerializer());
   }
 
   KafkaProducer<byte[], byte[]> bytesProducer(String... settings) {

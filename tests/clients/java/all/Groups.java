@@ -16,7 +16,9 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.FencedInstanceIdException;
 import org.apache.kafka.common.errors.InvalidSessionTimeoutException;
 
-/** Consumer groups: members that come and go under load, static members, cooperative rebalancing. */
+/**
+ * Consumer groups: members that come and go under load, static members, cooperative rebalancing.
+ */
 final class Groups {
   private static final int PARTITIONS = 8;
   private static final String ASSIGNORS = "org.apache.kafka.clients.consumer.";
@@ -35,11 +37,26 @@ final class Groups {
   }
 
   private Member member(String group, String name, Ranges ranges, String... more) {
-    List<String> settings = new ArrayList<>(List.of("group.id", group, "client.id", name,
-        "auto.offset.reset", "earliest", "enable.auto.commit", "false",
-        "heartbeat.interval.ms", "200", "session.timeout.ms", "20000", "max.poll.records", "50"));
+    List<String> settings =
+        new ArrayList<>(
+            List.of(
+                "group.id",
+                group,
+                "client.id",
+                name,
+                "auto.offset.reset",
+                "earliest",
+                "enable.auto.commit",
+                "false",
+                "heartbeat.interval.ms",
+                "200",
+                "session.timeout.ms",
+                "20000",
+                "max.poll.records",
+                "50"));
     settings.addAll(List.of(more));
-    Member member = new Member(name, client.consumer(settings.toArray(String[]::new)), group, ranges);
+    Member member =
+        new Member(name, client.consumer(settings.toArray(String[]::new)), group, ranges);
     member.start();
     return member;
   }
@@ -50,35 +67,40 @@ final class Groups {
 
   /** Waits until the group is stable with these members, who own each partition once. */
   private void settled(String group, List<Member> members) throws Exception {
-    Client.until("a stable group of " + members.size() + " that owns each partition once", () -> {
-      for (Member member : members) member.check();
-      int owned = members.stream().mapToInt(member -> member.owned.size()).sum();
-      if (owned != PARTITIONS) return false; // the group need not exist yet
-      ConsumerGroupDescription now = describe(group);
-      Set<TopicPartition> assigned = new HashSet<>();
-      now.members().forEach(m -> assigned.addAll(m.assignment().topicPartitions()));
-      return Version.stable(now) && now.members().size() == members.size()
-          && assigned.size() == PARTITIONS;
-    });
+    Client.until(
+        "a stable group of " + members.size() + " that owns each partition once",
+        () -> {
+          for (Member member : members) member.check();
+          int owned = members.stream().mapToInt(member -> member.owned.size()).sum();
+          if (owned != PARTITIONS) return false; // the group need not exist yet
+          ConsumerGroupDescription now = describe(group);
+          Set<TopicPartition> assigned = new HashSet<>();
+          now.members().forEach(m -> assigned.addAll(m.assignment().topicPartitions()));
+          return Version.stable(now)
+              && now.members().size() == members.size()
+              && assigned.size() == PARTITIONS;
+        });
   }
 
   /** Sends numbered records to all partitions until it is told to stop. */
   private Thread load(String topic, AtomicLong[] ends, AtomicBoolean stop) {
-    Thread thread = new Thread(() -> {
-      try (var producer = client.producer("linger.ms", "2", "enable.idempotence", "true")) {
-        while (!stop.get()) {
-          for (int i = 0; i < 80; i++) {
-            int partition = i % PARTITIONS;
-            String value = partition + ":" + ends[partition].getAndIncrement();
-            producer.send(new ProducerRecord<>(topic, partition, null, value));
-          }
-          producer.flush();
-          Thread.sleep(10);
-        }
-      } catch (InterruptedException e) {
-        throw new AssertionError(e);
-      }
-    });
+    Thread thread =
+        new Thread(
+            () -> {
+              try (var producer = client.producer("linger.ms", "2", "enable.idempotence", "true")) {
+                while (!stop.get()) {
+                  for (int i = 0; i < 80; i++) {
+                    int partition = i % PARTITIONS;
+                    String value = partition + ":" + ends[partition].getAndIncrement();
+                    producer.send(new ProducerRecord<>(topic, partition, null, value));
+                  }
+                  producer.flush();
+                  Thread.sleep(10);
+                }
+              } catch (InterruptedException e) {
+                throw new AssertionError(e);
+              }
+            });
     thread.setDaemon(true);
     thread.start();
     return thread;
@@ -110,15 +132,23 @@ final class Groups {
     }
 
     private synchronized long committed() throws Exception {
-      var offsets = client.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
+      var offsets =
+          client.admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
       for (TopicPartition tp : last.keySet()) {
         Checks.that(offsets.get(tp) != null, "the committed offset of " + tp + " vanished");
       }
-      offsets.forEach((tp, offset) -> {
-        Long before = last.put(tp, offset.offset());
-        Checks.that(before == null || before <= offset.offset(),
-            "the committed offset of " + tp + " went from " + before + " back to " + offset.offset());
-      });
+      offsets.forEach(
+          (tp, offset) -> {
+            Long before = last.put(tp, offset.offset());
+            Checks.that(
+                before == null || before <= offset.offset(),
+                "the committed offset of "
+                    + tp
+                    + " went from "
+                    + before
+                    + " back to "
+                    + offset.offset());
+          });
       return last.values().stream().mapToLong(Long::longValue).sum();
     }
 
@@ -148,8 +178,13 @@ final class Groups {
     int born = 0;
     for (int wanted : new int[] {1, 2, 5, 3, 5, 4, 5, 1}) {
       while (members.size() < wanted) {
-        members.add(member(group, "member-" + born++, ranges,
-            "partition.assignment.strategy", ASSIGNORS + assignor));
+        members.add(
+            member(
+                group,
+                "member-" + born++,
+                ranges,
+                "partition.assignment.strategy",
+                ASSIGNORS + assignor));
       }
       while (members.size() > wanted) members.remove(0).end();
       settled(group, members);
@@ -171,7 +206,9 @@ final class Groups {
     Checks.that(ranges.members() >= 5, "only " + ranges.members() + " members ever committed");
   }
 
-  /** When the second member comes, a cooperative first one gives up half, an eager one everything. */
+  /**
+   * When the second member comes, a cooperative first one gives up half, an eager one everything.
+   */
   private static void cooperates(Member first, String assignor) {
     List<Integer> expected = List.of(assignor.startsWith("Coop") ? PARTITIONS / 2 : PARTITIONS);
     synchronized (first.revoked) {
@@ -191,10 +228,12 @@ final class Groups {
 
     b.end();
     Member again = member(group, "b2", ranges, "group.instance.id", "instance-b");
-    Client.until("the returned member's partitions", () -> {
-      again.check();
-      return again.owned.equals(owned);
-    });
+    Client.until(
+        "the returned member's partitions",
+        () -> {
+          again.check();
+          return again.owned.equals(owned);
+        });
     settled(group, List.of(a, again));
     Checks.same(assignments, a.assignments, "rebalances of the member that stayed");
 
@@ -204,13 +243,17 @@ final class Groups {
     settled(group, List.of(a, twin));
     Set<Optional<String>> instances = new HashSet<>();
     describe(group).members().forEach(m -> instances.add(m.groupInstanceId()));
-    Checks.same(Set.of(Optional.of("instance-a"), Optional.of("instance-b")), instances, "instances");
+    Checks.same(
+        Set.of(Optional.of("instance-a"), Optional.of("instance-b")), instances, "instances");
     a.end();
     twin.end();
     Checks.same(2, describe(group).members().size(), "static members after they stopped");
     var remove = Set.of(new MemberToRemove("instance-a"), new MemberToRemove("instance-b"));
-    client.admin.removeMembersFromConsumerGroup(
-        group, new RemoveMembersFromConsumerGroupOptions(remove)).all().get();
+    client
+        .admin
+        .removeMembersFromConsumerGroup(group, new RemoveMembersFromConsumerGroupOptions(remove))
+        .all()
+        .get();
     Checks.same(0, describe(group).members().size(), "members after their removal");
   }
 
@@ -224,17 +267,27 @@ final class Groups {
       consumer.commitSync(Map.of(tp, offset));
       Checks.same(offset, consumer.committed(Set.of(tp)).get(tp), "committed");
     }
-    var listed = client.admin.listConsumerGroupOffsets("metadata").partitionsToOffsetAndMetadata().get();
+    var listed =
+        client.admin.listConsumerGroupOffsets("metadata").partitionsToOffsetAndMetadata().get();
     Checks.same(Map.of(tp, new OffsetAndMetadata(5, Optional.of(0), "a note")), listed, "listed");
   }
 
   private void sessionTimeout() {
-    Checks.fails(InvalidSessionTimeoutException.class, "a session of 2 s", () -> {
-      try (var consumer = client.consumer("group.id", "short", "session.timeout.ms", "2000",
-          "heartbeat.interval.ms", "500")) {
-        consumer.subscribe(List.of("metadata"));
-        for (int i = 0; i < 100; i++) consumer.poll(Client.POLL);
-      }
-    });
+    Checks.fails(
+        InvalidSessionTimeoutException.class,
+        "a session of 2 s",
+        () -> {
+          try (var consumer =
+              client.consumer(
+                  "group.id",
+                  "short",
+                  "session.timeout.ms",
+                  "2000",
+                  "heartbeat.interval.ms",
+                  "500")) {
+            consumer.subscribe(List.of("metadata"));
+            for (int i = 0; i < 100; i++) consumer.poll(Client.POLL);
+          }
+        });
   }
 }

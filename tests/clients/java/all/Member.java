@@ -13,7 +13,9 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 
-/** A consumer in a thread: it reads, checks what it reads, commits, and notes what was committed. */
+/**
+ * A consumer in a thread: it reads, checks what it reads, commits, and notes what was committed.
+ */
 final class Member extends Thread implements ConsumerRebalanceListener {
   private final KafkaConsumer<String, String> consumer;
   private final String topic;
@@ -63,10 +65,11 @@ final class Member extends Thread implements ConsumerRebalanceListener {
     } catch (CommitFailedException | RebalanceInProgressException e) {
       return; // what is lost is read again by the next owner, what is kept is committed later
     }
-    next.forEach((tp, offset) -> {
-      ranges.add(tp.partition(), start.get(tp), offset, getName());
-      start.put(tp, offset);
-    });
+    next.forEach(
+        (tp, offset) -> {
+          ranges.add(tp.partition(), start.get(tp), offset, getName());
+          start.put(tp, offset);
+        });
     next.clear();
   }
 
@@ -92,8 +95,8 @@ final class Member extends Thread implements ConsumerRebalanceListener {
   @Override
   public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
     for (TopicPartition tp : partitions) start.put(tp, consumer.position(tp));
-    owned.addAll(partitions);
     assignments++;
+    owned.addAll(partitions); // last: whoever sees it finds all the rest done
   }
 
   /** Stops and waits for the end. A static member stays in the group until its session is over. */

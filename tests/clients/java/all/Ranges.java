@@ -22,14 +22,26 @@ final class Ranges {
     long next = 0;
     for (Range range : ranges) {
       String what = range.from < next ? "was committed twice" : "was never committed";
-      Checks.that(range.from == next, "partition " + partition + " at " + Math.min(range.from, next)
-          + " " + what + ": " + range + " where " + next + " comes next");
+      Checks.that(
+          range.from == next,
+          "partition "
+              + partition
+              + " at "
+              + Math.min(range.from, next)
+              + " "
+              + what
+              + ": "
+              + range
+              + " where "
+              + next
+              + " comes next");
       next = range.to;
     }
     Checks.same(end, next, "committed end of partition " + partition);
   }
 
   synchronized int members() {
-    return (int) committed.values().stream().flatMap(List::stream).map(Range::member).distinct().count();
+    return (int)
+        committed.values().stream().flatMap(List::stream).map(Range::member).distinct().count();
   }
 }

@@ -39,7 +39,8 @@ final class Records {
     checks.check("log append time", this::logAppendTime);
     checks.check("auto-create", this::autoCreate);
     checks.check("large 900 KiB", () -> large("large-900k", 900 << 10, Map.of()));
-    checks.check("large 10 MiB",
+    checks.check(
+        "large 10 MiB",
         () -> large("large-10m", 10 << 20, Map.of("max.message.bytes", "" + (11 << 20))));
     checks.check("too large", this::tooLarge);
     checks.check("1000 partitions", this::wide);
@@ -49,7 +50,7 @@ final class Records {
 
   private static ProducerRecord<String, String> record(String topic, int i) {
     String key = i % 3 == 0 ? null : "key-" + i;
-    String value = i % 50 == 49 ? null : "value-" + i + "-" + "x".repeat(i % 200);
+    String value = i % 51 == 49 ? null : "value-" + i + "-" + "x".repeat(i % 200);
     var record = new ProducerRecord<>(topic, 0, TIME + i * 1000L, key, value);
     if (i % 2 == 0) record.headers().add("h", ("header-" + i).getBytes(StandardCharsets.UTF_8));
     return record;
@@ -73,7 +74,9 @@ final class Records {
     return texts;
   }
 
-  /** Sends records [0, count) in batches of some dozen, checking the offsets that are acknowledged. */
+  /**
+   * Sends records [0, count) in batches of some dozen, checking the offsets that are acknowledged.
+   */
   private void send(String topic, int count, String... settings) throws Exception {
     List<Future<RecordMetadata>> futures = new ArrayList<>();
     boolean told = true;
@@ -90,8 +93,19 @@ final class Records {
     String topic = "produce-" + codec + "-" + acks + "-" + idempotent;
     int count = idempotent ? 3000 : 500;
     client.create(topic, 1);
-    send(topic, count, "compression.type", codec, "acks", acks, "batch.size", "4096", "linger.ms", "5",
-        "enable.idempotence", "" + idempotent);
+    send(
+        topic,
+        count,
+        "compression.type",
+        codec,
+        "acks",
+        acks,
+        "batch.size",
+        "4096",
+        "linger.ms",
+        "5",
+        "enable.idempotence",
+        "" + idempotent);
     compare(client.all(topic, count, "isolation.level", "read_committed"), topic, 0);
   }
 
@@ -109,14 +123,16 @@ final class Records {
     client.create("seek", 1);
     TopicPartition tp = new TopicPartition("seek", 0);
     send("seek", 500, "batch.size", "2000", "linger.ms", "5");
-    try (var consumer = client.consumer("auto.offset.reset", "latest", "max.poll.records", "1000")) {
+    try (var consumer =
+        client.consumer("auto.offset.reset", "latest", "max.poll.records", "1000")) {
       Checks.same(Map.of(tp, 0L), consumer.beginningOffsets(List.of(tp)), "beginning");
       Checks.same(Map.of(tp, 500L), consumer.endOffsets(List.of(tp)), "end");
       for (int i : new int[] {0, 1, 37, 249, 499}) {
         time(consumer, tp, TIME + i * 1000L, i);
         time(consumer, tp, TIME + i * 1000L - 999, i);
       }
-      Checks.that(consumer.offsetsForTimes(Map.of(tp, TIME + 499_001)).get(tp) == null,
+      Checks.that(
+          consumer.offsetsForTimes(Map.of(tp, TIME + 499_001)).get(tp) == null,
           "an offset was found for a time after the last record");
       consumer.assign(List.of(tp));
       Checks.same(500L, consumer.position(tp), "position under auto.offset.reset=latest");
@@ -130,10 +146,12 @@ final class Records {
       Checks.same(500L, consumer.position(tp), "position after seekToEnd");
       consumer.seek(tp, 7_000); // out of range: reset to latest
       Checks.that(consumer.poll(Client.POLL).isEmpty(), "records after an offset out of range");
-      Client.until("a reset to latest", () -> {
-        consumer.poll(Client.POLL);
-        return consumer.position(tp) == 500;
-      });
+      Client.until(
+          "a reset to latest",
+          () -> {
+            consumer.poll(Client.POLL);
+            return consumer.position(tp) == 500;
+          });
     }
     try (var consumer = client.consumer("auto.offset.reset", "earliest", "group.id", "seek")) {
       consumer.subscribe(List.of("seek"));
@@ -142,7 +160,8 @@ final class Records {
     Version.maxTimestamp(client.admin, tp, 499, TIME + 499_000);
   }
 
-  private static void time(KafkaConsumer<?, ?> consumer, TopicPartition tp, long time, long offset) {
+  private static void time(
+      KafkaConsumer<?, ?> consumer, TopicPartition tp, long time, long offset) {
     OffsetAndTimestamp found = consumer.offsetsForTimes(Map.of(tp, time)).get(tp);
     Checks.same(offset, found.offset(), "offset for time " + time);
     Checks.same(TIME + offset * 1000, found.timestamp(), "time of offset " + offset);
@@ -156,7 +175,8 @@ final class Records {
       ConsumerRecord<String, String> got = client.all("append-time", 1).get(0);
       Checks.same(TimestampType.LOG_APPEND_TIME, got.timestampType(), "type");
       Checks.same(told, got.timestamp(), "the producer was told another time");
-      Checks.that(told >= before && told <= System.currentTimeMillis(), "the time is not the broker's");
+      Checks.that(
+          told >= before && told <= System.currentTimeMillis(), "the time is not the broker's");
     }
   }
 
@@ -165,14 +185,16 @@ final class Records {
       Checks.same(0L, producer.send(record("made-by-send", 0)).get().offset(), "offset");
     }
     compare(client.all("made-by-send", 1), "made-by-send", 0);
-    Checks.that(!client.admin.listTopics().names().get().contains("never-made"), "a topic from nowhere");
+    Checks.that(
+        !client.admin.listTopics().names().get().contains("never-made"), "a topic from nowhere");
   }
 
   private void large(String topic, int size, Map<String, String> settings) throws Exception {
     client.create(topic, 1, settings);
     List<byte[]> values = new ArrayList<>();
     Random random = new Random(size);
-    try (var producer = client.bytesProducer("max.request.size", "20000000", "buffer.memory", "90000000")) {
+    try (var producer =
+        client.bytesProducer("max.request.size", "20000000", "buffer.memory", "90000000")) {
       List<Future<RecordMetadata>> futures = new ArrayList<>();
       for (int i = 0; i < 3; i++) {
         byte[] value = new byte[size];
@@ -187,7 +209,8 @@ final class Records {
       consumer.seekToBeginning(consumer.assignment());
       List<ConsumerRecord<byte[], byte[]>> got = Client.take(consumer, 3);
       for (int i = 0; i < 3; i++) {
-        Checks.that(Arrays.equals(values.get(i), got.get(i).value()), "value " + i + " has changed");
+        Checks.that(
+            Arrays.equals(values.get(i), got.get(i).value()), "value " + i + " has changed");
       }
     }
   }
@@ -195,7 +218,9 @@ final class Records {
   private void tooLarge() throws Exception {
     client.create("too-large", 1);
     try (var producer = client.bytesProducer("max.request.size", "20000000")) {
-      Checks.fails(RecordTooLargeException.class, "2 MiB where 1 MiB is allowed",
+      Checks.fails(
+          RecordTooLargeException.class,
+          "2 MiB where 1 MiB is allowed",
           () -> producer.send(new ProducerRecord<>("too-large", 0, null, new byte[2 << 20])).get());
       producer.send(new ProducerRecord<>("too-large", 0, null, new byte[1 << 10])).get();
     }
@@ -231,7 +256,9 @@ final class Records {
   }
 
   private void compaction() {
-    Checks.fails(InvalidConfigurationException.class, "cleanup.policy=compact",
+    Checks.fails(
+        InvalidConfigurationException.class,
+        "cleanup.policy=compact",
         () -> client.create("compacted", 1, Map.of("cleanup.policy", "compact")));
   }
 

@@ -32,11 +32,14 @@ final class Version {
   }
 
   static void noGroup(Admin admin, String group) {
-    Checks.fails(GroupIdNotFoundException.class, "describing a deleted group",
+    Checks.fails(
+        GroupIdNotFoundException.class,
+        "describing a deleted group",
         () -> admin.describeConsumerGroups(List.of(group)).all().get());
   }
 
-  static void maxTimestamp(Admin admin, TopicPartition tp, long offset, long time) throws Exception {
+  static void maxTimestamp(Admin admin, TopicPartition tp, long offset, long time)
+      throws Exception {
     var found = admin.listOffsets(Map.of(tp, OffsetSpec.maxTimestamp())).partitionResult(tp).get();
     Checks.same(offset, found.offset(), "offset of the highest time");
     Checks.same(time, found.timestamp(), "highest time");
@@ -47,21 +50,30 @@ final class Version {
     checks.check("describe producers", () -> producers(client));
     checks.check("describe quorum", () -> quorum(client.admin));
     checks.check("topic ids", () -> topicIds(client));
-    checks.check("list config resources", () -> {
-      client.create("resource", 1);
-      var listed = client.admin.listConfigResources(
-          Set.of(ConfigResource.Type.TOPIC), new org.apache.kafka.clients.admin.ListConfigResourcesOptions())
-          .all().get();
-      Checks.that(listed.contains(new ConfigResource(ConfigResource.Type.TOPIC, "resource")),
-          "the topic is not among " + listed);
-    });
+    checks.check(
+        "list config resources",
+        () -> {
+          client.create("resource", 1);
+          var listed =
+              client
+                  .admin
+                  .listConfigResources(
+                      Set.of(ConfigResource.Type.TOPIC),
+                      new org.apache.kafka.clients.admin.ListConfigResourcesOptions())
+                  .all()
+                  .get();
+          Checks.that(
+              listed.contains(new ConfigResource(ConfigResource.Type.TOPIC, "resource")),
+              "the topic is not among " + listed);
+        });
   }
 
   private static void producers(Client client) throws Exception {
     client.create("producers", 1);
     TopicPartition tp = new TopicPartition("producers", 0);
     try (var producer = client.producer()) {
-      for (int i = 0; i < 3; i++) producer.send(new ProducerRecord<>("producers", 0, null, "x")).get();
+      for (int i = 0; i < 3; i++)
+        producer.send(new ProducerRecord<>("producers", 0, null, "x")).get();
       List<ProducerState> active =
           client.admin.describeProducers(List.of(tp)).partitionResult(tp).get().activeProducers();
       Checks.same(1, active.size(), "active producers");
@@ -83,11 +95,19 @@ final class Version {
   private static void topicIds(Client client) throws Exception {
     client.create("with-id", 1);
     Uuid id = describe(client.admin, "with-id").topicId();
-    var byId = client.admin.describeTopics(TopicCollection.ofTopicIds(List.of(id))).allTopicIds().get();
+    var byId =
+        client.admin.describeTopics(TopicCollection.ofTopicIds(List.of(id))).allTopicIds().get();
     Checks.same("with-id", byId.get(id).name(), "name of the id");
     client.admin.deleteTopics(TopicCollection.ofTopicIds(List.of(id))).all().get();
-    Checks.fails(UnknownTopicIdException.class, "describing a deleted id", () ->
-        client.admin.describeTopics(TopicCollection.ofTopicIds(List.of(id))).allTopicIds().get());
+    Checks.fails(
+        UnknownTopicIdException.class,
+        "describing a deleted id",
+        () ->
+            client
+                .admin
+                .describeTopics(TopicCollection.ofTopicIds(List.of(id)))
+                .allTopicIds()
+                .get());
     client.create("with-id", 1);
     Checks.that(!id.equals(describe(client.admin, "with-id").topicId()), "the id was used again");
   }
