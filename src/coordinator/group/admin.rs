@@ -90,11 +90,8 @@ fn describe(group: &Group) -> Described {
         } else {
             Bytes::new()
         },
-        assignment: if is_stable {
-            member.assignment.clone()
-        } else {
-            Bytes::new()
-        },
+        // As Kafka: during a rebalance still the one before it.
+        assignment: member.assignment.clone(),
     });
     Described {
         group: group.id.clone(),

@@ -142,7 +142,7 @@ pub struct Described {
     pub members: Vec<DescribedMember>,
 }
 
-/// A member as DescribeGroups shows it; metadata and assignment only in a stable group.
+/// A member as DescribeGroups shows it; metadata only in a stable group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedMember {
     pub member: Arc<str>,
