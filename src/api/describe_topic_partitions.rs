@@ -14,13 +14,10 @@ use crate::cluster::name;
 use super::error::Code;
 use super::{Cx, Handled, ReplyHeader, topics};
 
-/// `max.request.partition.size.limit`, Kafka's default.
-const PARTITIONS_MAX: i32 = 2_000;
-
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
-    let mut room = usize::try_from(limit).unwrap_or(1);
+    let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
+    let mut room = limit.min(cx.broker.described_partitions_max).max(1);
     let mut names: Vec<Str> = if request.topics.is_empty() {
         cx.image
             .topics()
@@ -45,6 +42,14 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     }
     let mut response = Response::default();
     for name in names {
+        if room == 0 {
+            // The next page begins with this topic, whether it exists or not.
+            response.next_cursor = Some(Cursor {
+                topic_name: name,
+                partition_index: 0,
+            });
+            break;
+        }
         let Some(topic) = cx.image.topic(&name) else {
             response.topics.push(unknown(name));
             continue;
