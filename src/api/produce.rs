@@ -26,6 +26,10 @@ const ATTRIBUTES_AT: usize = 22;
 /// `LegacyRecord.RECORD_OVERHEAD_V0`.
 const SIZE_MIN: i32 = 14;
 
+/// A request waits at least this long for its records to be durable. The client's timeout is about
+/// replicas that lag, of which one node has none: with Kafka, even a timeout of 0 succeeds there.
+const WAIT_MS_MIN: u64 = 5_000;
+
 /// Client id that may write to internal topics (Kafka's own admin tools).
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -107,7 +111,8 @@ fn calls(
     acks: i16,
     timeout_ms: i32,
 ) -> Vec<(u16, Call)> {
-    let deadline = cx.now.mono.after_ms(u64::try_from(timeout_ms).unwrap_or(0));
+    let wait_ms = u64::try_from(timeout_ms).unwrap_or(0).max(WAIT_MS_MIN);
+    let deadline = cx.now.mono.after_ms(wait_ms);
     let call = |(shard, parts)| {
         let call = ProduceCall {
             parts,
