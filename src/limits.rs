@@ -14,6 +14,9 @@ pub const RECORDS_PER_REQUEST_MAX: u64 = 10_000;
 /// only if a snapshot itself is that large.
 pub const METADATA_TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Bytes of one segment of the metadata log, so that what lies before a snapshot is soon freed.
+pub const METADATA_SEGMENT_BYTES_MAX: u64 = 4 * METADATA_TAIL_BYTES_MAX;
+
 /// Bytes that the records of one compressed batch may inflate to: what is larger is a bomb.
 pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 

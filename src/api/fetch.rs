@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use net::wire::fetch::{EpochEndOffset, FetchableTopicResponse, PartitionData, Request, Response};
 use net::wire::{Records, Str, Uuid};
 
-use crate::cluster::image::Image;
 use crate::partition::answers::{Fetched, FetchedPart};
 use crate::partition::calls::{FetchCall, FetchPart};
 use crate::shard::mail::{Answer, Call};
+use storage::types::PartitionId;
 
 use super::error::Code;
 use super::session::{Context, PartKey, Sent, TopicKey, Wanted};
@@ -17,6 +17,8 @@ use super::{Cx, FinishCx, Handled, ReplyHeader, Work, topics};
 
 /// First version that names topics by id.
 const IDS_FROM: i16 = 13;
+/// First version of a client that knows zstd (KIP-110).
+const ZSTD_FROM: i16 = 10;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
@@ -57,6 +59,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         bytes_max,
         bytes_min: request.min_bytes.max(0) as u64,
         wait_ms,
+        committed: request.isolation_level == 1,
     };
     read(cx, context, wanted, &limits)
 }
@@ -69,6 +72,8 @@ struct Limits {
     bytes_max: usize,
     bytes_min: u64,
     wait_ms: u64,
+    /// READ_COMMITTED: transactions that were aborted are named, of which there are none.
+    committed: bool,
 }
 
 impl Limits {
@@ -118,7 +123,8 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
     let mut urgent = false;
     for (at, part) in wanted.iter().enumerate() {
         let mut answer = unanswered(part);
-        match resolve(cx.image, &part.key).and_then(|id| limits.check(part).map(|()| id)) {
+        let resolved = resolve(cx, &part.key);
+        match resolved.and_then(|id| limits.check(part).map(|()| id)) {
             Ok(id) => {
                 let part = FetchPart {
                     index: u32::try_from(at).unwrap_or(u32::MAX),
@@ -142,16 +148,12 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
         answers.push(answer);
     }
     let wait_ms = if urgent { 0 } else { limits.wait_ms };
-    // Shards do not know of each other's bytes: with several, the first byte of any of them is
-    // reported, and the origin of the request decides whether to hurry the others.
-    let spread = parts.len() > 1;
-    let bytes_min = if spread {
-        limits.bytes_min.min(1)
-    } else {
-        limits.bytes_min
-    };
+    // Shards do not know of each other's bytes: with several, each tells what it could read, and
+    // the origin of the request hurries them all once that is enough.
+    let shared = parts.len() > 1;
+    let bytes_min = limits.bytes_min;
     let deadline = cx.now.mono.after_ms(wait_ms);
-    let bytes_max = limits.bytes_max;
+    let (bytes_max, committed) = (limits.bytes_max, limits.committed);
     let calls: Vec<(u16, Call)> = parts
         .into_iter()
         .map(|(shard, parts)| {
@@ -162,12 +164,15 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
                     bytes_max,
                     bytes_min,
                     deadline,
+                    shared,
                 }),
             )
         })
         .collect();
     let finish = move |cx: &mut FinishCx<'_>, got: Vec<Answer>| {
-        finish(cx, to, context, &wanted, answers, got, bytes_max)
+        gather(&mut answers, got, committed);
+        trim(&mut answers, &wanted, bytes_max);
+        finish(cx, to, context, &wanted, answers)
     };
     if calls.is_empty() {
         return finish(&mut cx.finish(), Vec::new());
@@ -190,14 +195,39 @@ fn unanswered(part: &Wanted) -> PartitionData {
     }
 }
 
-fn resolve(image: &Image, key: &PartKey) -> Result<storage::types::PartitionId, Code> {
+fn resolve(cx: &Cx<'_>, key: &PartKey) -> Result<PartitionId, Code> {
+    let image = cx.image;
     let topic = match &key.topic {
         TopicKey::Name(name) => image.topic(name).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?,
         TopicKey::Id(id) => image
             .topic_by_id(topics::topic_id(*id))
             .ok_or(Code::UNKNOWN_TOPIC_ID)?,
     };
-    topics::partition(topic, key.partition)
+    let id = topics::partition(topic, key.partition)?;
+    // A client of such a version cannot read zstd, and a topic that compresses with it has nothing
+    // else (`KafkaApis.handleFetchRequest`).
+    if cx.version() < ZSTD_FROM {
+        let codec = cx.settings.layers(image);
+        let codec = codec.topic(&topic.configs, "compression.type");
+        if codec.as_deref() == Some("zstd") {
+            return Err(Code::UNSUPPORTED_COMPRESSION_TYPE);
+        }
+    }
+    Ok(id)
+}
+
+/// Takes in what the shards have read.
+fn gather(answers: &mut [PartitionData], got: Vec<Answer>, committed: bool) {
+    for answer in got {
+        let Answer::Fetched(parts) = answer else {
+            continue;
+        };
+        for part in parts {
+            if let Some(answer) = answers.get_mut(part.index as usize) {
+                fill(answer, part, committed);
+            }
+        }
+    }
 }
 
 fn finish(
@@ -205,21 +235,8 @@ fn finish(
     to: ReplyHeader,
     context: Context,
     wanted: &[Wanted],
-    mut answers: Vec<PartitionData>,
-    got: Vec<Answer>,
-    bytes_max: usize,
+    answers: Vec<PartitionData>,
 ) -> Handled {
-    for answer in got {
-        let Answer::Fetched(parts) = answer else {
-            continue;
-        };
-        for part in parts {
-            if let Some(answer) = answers.get_mut(part.index as usize) {
-                fill(answer, part);
-            }
-        }
-    }
-    trim(&mut answers, bytes_max);
     let sent: Vec<(PartKey, Sent)> = wanted
         .iter()
         .zip(&answers)
@@ -257,7 +274,7 @@ fn topic_response(key: &TopicKey) -> FetchableTopicResponse {
     }
 }
 
-fn fill(answer: &mut PartitionData, part: FetchedPart) {
+fn fill(answer: &mut PartitionData, part: FetchedPart, committed: bool) {
     match part.result {
         Err(refusal) => answer.error_code = Code::from(refusal.trouble).0,
         Ok(Fetched {
@@ -271,6 +288,8 @@ fn fill(answer: &mut PartitionData, part: FetchedPart) {
             answer.last_stable_offset = last_stable;
             answer.log_start_offset = log_start;
             answer.records = Some(Records::from(data));
+            // Null, not empty, where the client did not ask or nothing was read.
+            answer.aborted_transactions = (committed && diverging.is_none()).then(Vec::new);
             if let Some((epoch, end_offset)) = diverging {
                 answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
             }
@@ -279,16 +298,18 @@ fn fill(answer: &mut PartitionData, part: FetchedPart) {
 }
 
 /// Each shard kept to the request's limit; together they may not exceed it either. The first part
-/// with records is always whole, so that a large batch cannot stop a consumer.
-fn trim(answers: &mut [PartitionData], bytes_max: usize) {
+/// with records is always whole, so that a large batch cannot stop a consumer; any other keeps to
+/// its own limit as well, although it may have been the first of its shard.
+fn trim(answers: &mut [PartitionData], wanted: &[Wanted], bytes_max: usize) {
     let mut room = bytes_max;
     let mut first = true;
-    for answer in answers {
+    for (answer, part) in answers.iter_mut().zip(wanted) {
         let bytes = answer.records.as_ref().map_or(0, Records::bytes_len);
         if bytes == 0 {
             continue;
         }
-        if !first && bytes > room {
+        let most = usize::try_from(part.bytes_max).unwrap_or(0).min(room);
+        if !first && bytes > most {
             answer.records = Some(Records::default());
             continue;
         }
@@ -316,4 +337,41 @@ fn refuse(to: ReplyHeader, code: Code) -> Handled {
         ..Default::default()
     };
     to.reply(|w, version| response.encode(w, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn only_the_first_part_with_records_may_exceed_its_limit() {
+        let wanted = |bytes_max| Wanted {
+            key: PartKey {
+                topic: TopicKey::Name(Str::from_static("t")),
+                partition: 0,
+            },
+            offset: 0,
+            bytes_max,
+            leader_epoch: -1,
+            last_fetched_epoch: -1,
+        };
+        let answer = |bytes: usize| PartitionData {
+            records: Some(Records::from(vec![Bytes::from(vec![0; bytes])])),
+            ..Default::default()
+        };
+        let trimmed = |parts: &[(usize, i32)], bytes_max| {
+            let (mut answers, wanted): (Vec<_>, Vec<_>) = parts
+                .iter()
+                .map(|(bytes, limit)| (answer(*bytes), wanted(*limit)))
+                .unzip();
+            trim(&mut answers, &wanted, bytes_max);
+            let left = |answer: &PartitionData| answer.records.as_ref().unwrap().bytes_len();
+            answers.iter().map(left).collect::<Vec<_>>()
+        };
+        assert_eq!(trimmed(&[(0, 10), (50, 10), (5, 10)], 100), [0, 50, 5]);
+        assert_eq!(trimmed(&[(50, 10), (50, 10), (5, 10)], 200), [50, 0, 5]);
+        assert_eq!(trimmed(&[(50, 10), (50, 90)], 80), [50, 0]);
+        assert_eq!(trimmed(&[(150, 10), (1, 90)], 80), [150, 0]);
+    }
 }

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use net::wire::{Str, Uuid};
 use reactor::op::Mono;
 
-/// `max.incremental.fetch.session.cache.slots`, a shard's share of it.
-const SESSIONS_MAX: usize = 1_000;
 /// A session may be evicted when it has been idle, or existed, this long (Kafka's two minutes).
 const EVICTION_MS: u64 = 120_000;
 
@@ -100,14 +98,17 @@ struct Session {
 #[derive(Debug)]
 pub struct FetchSessions {
     sessions: BTreeMap<i32, Session>,
+    /// This shard's share of `max.incremental.fetch.session.cache.slots`.
+    sessions_max: usize,
     seed: u64,
 }
 
 impl FetchSessions {
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(sessions_max: usize, seed: u64) -> Self {
         Self {
             sessions: BTreeMap::new(),
+            sessions_max,
             seed,
         }
     }
@@ -184,7 +185,7 @@ impl FetchSessions {
     }
 
     fn create(&mut self, uses_ids: bool, wanted: &[Wanted], now: Mono) -> Context {
-        if self.sessions.len() >= SESSIONS_MAX && !self.evict(wanted.len(), now) {
+        if self.sessions.len() >= self.sessions_max && !self.evict(wanted.len(), now) {
             return Context::Sessionless;
         }
         let id = self.unused_id();
@@ -319,6 +320,8 @@ const fn next_epoch(epoch: i32) -> i32 {
 mod tests {
     use super::*;
 
+    const SESSIONS_MAX: usize = 100;
+
     fn wanted(partition: i32, offset: i64) -> Wanted {
         let key = PartKey {
             topic: TopicKey::Id(Uuid([7; 16])),
@@ -357,7 +360,7 @@ mod tests {
 
     #[test]
     fn an_incremental_answer_holds_only_what_changed() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         let id = begun(&mut sessions);
         let (context, read) = sessions
             .begin((id, 1), true, vec![wanted(0, 5)], &[], Mono(1))
@@ -384,7 +387,7 @@ mod tests {
 
     #[test]
     fn recovery_from_an_error_is_sent_even_if_nothing_else_changed() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         let id = begun(&mut sessions);
         let error = Sent {
             is_special: true,
@@ -407,7 +410,7 @@ mod tests {
 
     #[test]
     fn wrong_epochs_unknown_sessions_and_mixed_keys_are_refused() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         let id = begun(&mut sessions);
         let mut begin = |session, ids| sessions.begin(session, ids, vec![], &[], Mono(1));
         assert_eq!(begin((id, 2), true), Err(SessionError::InvalidEpoch));
@@ -417,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_final_epoch_closes_the_session() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         let id = begun(&mut sessions);
         let (context, read) = sessions
             .begin((id, -1), true, vec![wanted(0, 9)], &[], Mono(1))
@@ -431,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_session_that_forgets_everything_ends() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         let id = begun(&mut sessions);
         let all = [wanted(0, 0).key, wanted(1, 0).key];
         let (context, read) = sessions
@@ -442,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_full_cache_evicts_only_idle_or_smaller_old_sessions() {
-        let mut sessions = FetchSessions::new(1);
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
         for _ in 0..SESSIONS_MAX {
             begun(&mut sessions);
         }
@@ -455,5 +458,13 @@ mod tests {
         let (context, _) = sessions.begin((0, 0), true, parts(), &[], later).unwrap();
         assert!(matches!(context, Context::Full(_)));
         assert_eq!(sessions.sessions.len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn without_slots_there_are_no_sessions() {
+        let mut sessions = FetchSessions::new(0, 1);
+        let parts = vec![wanted(0, 0)];
+        let (context, _) = sessions.begin((0, 0), true, parts, &[], Mono(0)).unwrap();
+        assert_eq!(context, Context::Sessionless);
     }
 }

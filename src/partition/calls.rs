@@ -35,6 +35,8 @@ pub struct FetchCall {
     pub bytes_min: u64,
     /// Answer with whatever there is at this instant.
     pub deadline: Mono,
+    /// Other shards read other parts of the request: its origin adds up what can be read.
+    pub shared: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -24,6 +24,7 @@ pub(super) struct ParkedFetch {
     parts: Vec<FetchPart>,
     /// Bytes that each part could read when last looked at.
     readable: Vec<u64>,
+    shared: bool,
     /// Once reading: the answers so far, and how many parts wait for the disk.
     reading: Option<(Vec<FetchedPart>, usize)>,
 }
@@ -47,7 +48,8 @@ impl Partitions {
     ) {
         let id = self.number();
         let mut readable = Vec::with_capacity(call.parts.len());
-        let mut urgent = call.deadline <= now.mono || call.parts.is_empty();
+        let due = self.draining || call.deadline <= now.mono;
+        let mut urgent = due || call.parts.is_empty();
         for part in &call.parts {
             match self.look(part, store) {
                 Look::Readable(bytes) => readable.push(bytes),
@@ -65,9 +67,13 @@ impl Partitions {
             bytes_min: call.bytes_min,
             parts: call.parts,
             readable,
+            shared: call.shared,
             reading: None,
         };
         if !urgent && total < parked.bytes_min {
+            if parked.shared && total > 0 {
+                fx.readable.push((reply_to, total));
+            }
             self.park(id, parked);
         } else {
             self.fetches.insert(id, parked);
@@ -118,8 +124,14 @@ impl Partitions {
         let enough = match look {
             Look::Urgent => true,
             Look::Readable(bytes) => {
+                let moved = parked.readable[part as usize] != bytes;
                 parked.readable[part as usize] = bytes;
-                parked.readable.iter().sum::<u64>() >= parked.bytes_min
+                let total = parked.readable.iter().sum::<u64>();
+                let enough = total >= parked.bytes_min;
+                if moved && parked.shared && !enough {
+                    fx.readable.push((parked.reply_to, total));
+                }
+                enough
             }
         };
         if enough {
@@ -306,7 +318,7 @@ impl Partition {
         self.check_epoch(part.leader_epoch)?;
         let info = store.info(self.slot);
         if part.last_fetched_epoch >= 0 {
-            let (epoch, end) = store.epoch_end(self.slot, part.last_fetched_epoch);
+            let (epoch, end) = self.epoch_end(part.last_fetched_epoch, store);
             if epoch < 0 || end < 0 {
                 return Err(Trouble::OffsetOutOfRange);
             }

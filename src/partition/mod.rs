@@ -30,6 +30,8 @@ use query::ParkedQuery;
 pub struct Fx {
     pub store: StoreFx,
     pub answers: Vec<(ReplyTo, Answer)>,
+    /// Bytes that parked fetches of several shards could read here.
+    pub readable: Vec<(ReplyTo, u64)>,
 }
 
 /// One partition that this shard owns.
@@ -46,6 +48,33 @@ struct Partition {
     fetches: Vec<(u64, u32)>,
     /// DeleteRecords that wait until the log start is durable at this offset.
     truncations: Vec<(i64, ReplyTo)>,
+}
+
+impl Partition {
+    /// The largest epoch not above `epoch` and its end (KIP-101). Kafka notes an epoch when its
+    /// leader begins, our log when its first record comes: until then it begins at the end.
+    fn epoch_end(&self, epoch: i32, store: &Store) -> (i32, i64) {
+        let info = store.info(self.slot);
+        if epoch == self.leader_epoch {
+            return (epoch, info.end);
+        }
+        let is_older = (0..self.leader_epoch).contains(&epoch);
+        match store.epoch_end(self.slot, epoch) {
+            (-1, _) if is_older && info.latest_epoch < 0 => (epoch, info.end),
+            (-1, _) if is_older => (info.latest_epoch, info.end),
+            known => known,
+        }
+    }
+
+    /// The epoch of the record at the start of the log, or of the one that will be there.
+    fn epoch_at_start(&self, store: &Store) -> i32 {
+        let info = store.info(self.slot);
+        if info.log_start == info.end {
+            self.leader_epoch
+        } else {
+            store.epoch_at(self.slot, info.log_start)
+        }
+    }
 }
 
 /// What a deadline ends.
@@ -71,6 +100,8 @@ pub struct Partitions {
     reads: BTreeMap<Ticket, (u64, u32)>,
     queries: BTreeMap<Ticket, ParkedQuery>,
     deadlines: BTreeMap<(Mono, Parked), ()>,
+    /// The broker is stopping: nothing is parked any more.
+    draining: bool,
 }
 
 impl Partitions {
@@ -244,8 +275,10 @@ impl Partitions {
         }
     }
 
-    /// Answers every parked fetch with what there is: the broker is stopping.
+    /// Answers every parked fetch with what there is, and from now on each one at once: the broker
+    /// is stopping, and a shard that does not know yet may still send some.
     pub fn drain(&mut self, now: Now, store: &mut Store, fx: &mut Fx) {
+        self.draining = true;
         let parked: Vec<u64> = self.fetches.keys().copied().collect();
         for fetch in parked {
             self.finish_fetch(fetch, now, store, fx);

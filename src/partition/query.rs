@@ -85,7 +85,7 @@ impl Partitions {
             LATEST => return Some(Ok(at(upto, partition.leader_epoch))),
             EARLIEST | EARLIEST_LOCAL => {
                 let start = store.info(slot).log_start;
-                return Some(Ok(at(start, store.epoch_at(slot, start))));
+                return Some(Ok(at(start, partition.epoch_at_start(store))));
             }
             LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Some(Ok(at(-1, -1))),
             LARGEST_TIMESTAMP => TimeQuery::Max,
@@ -128,7 +128,7 @@ impl Partitions {
     ) -> Result<(i32, i64), Trouble> {
         let partition = self.by_id.get(id).ok_or(Trouble::UnknownPartition)?;
         partition.check_epoch(leader_epoch)?;
-        Ok(store.epoch_end(partition.slot, epoch))
+        Ok(partition.epoch_end(epoch, store))
     }
 
     fn delete_records(

@@ -40,6 +40,8 @@ struct Connection {
     local: SocketAddr,
     receiving: Receiving,
     sending: bool,
+    /// It is one of those that the broker's limits allow: nothing is received before that.
+    counted: bool,
     /// The peer sends no more. What it sent before still counts: a producer that wants no
     /// acknowledgement may leave right after its last request.
     ended: bool,
@@ -56,9 +58,16 @@ pub enum NetEvent {
         addr: SocketAddr,
         why: String,
     },
+    /// A connection is accepted; it is served once [`Connections::counted`] says so.
+    Came {
+        conn: ConnId,
+        peer: IpAddr,
+    },
     /// The connection is gone: forget what was parked for it.
     Closed {
         conn: ConnId,
+        /// Its peer, if it was counted.
+        counted: Option<IpAddr>,
     },
     /// A line for the log: who was closed and why.
     Refused {
@@ -67,21 +76,12 @@ pub enum NetEvent {
     },
 }
 
-/// How many connections, and what each may cost.
-#[derive(Clone, Debug)]
-pub struct NetLimits {
-    pub conn: ConnLimits,
-    pub connections_max: usize,
-    pub connections_per_ip_max: usize,
-}
-
 /// All sockets of one shard.
 pub struct Connections {
-    limits: NetLimits,
+    limits: ConnLimits,
     next: u64,
     listeners: BTreeMap<u64, (SocketAddr, Option<SockId>)>,
     conns: BTreeMap<u64, Connection>,
-    per_ip: BTreeMap<IpAddr, usize>,
     idle: BTreeMap<(Mono, u64), ()>,
     /// Connections that received or were answered since they were last looked at.
     touched: Vec<u64>,
@@ -91,13 +91,12 @@ pub struct Connections {
 
 impl Connections {
     #[must_use]
-    pub fn new(limits: NetLimits) -> Self {
+    pub fn new(limits: ConnLimits) -> Self {
         Self {
             limits,
             next: 0,
             listeners: BTreeMap::new(),
             conns: BTreeMap::new(),
-            per_ip: BTreeMap::new(),
             idle: BTreeMap::new(),
             touched: Vec::new(),
             events: Vec::new(),
@@ -177,40 +176,52 @@ impl Connections {
         ops: &mut Vec<(Token, Op)>,
     ) {
         let id = self.number();
-        let from_ip = self.per_ip.get(&peer.ip()).copied().unwrap_or(0);
-        let refused = if self.conns.len() >= self.limits.connections_max {
-            Some("the limit max.connections is reached")
-        } else if from_ip >= self.limits.connections_per_ip_max {
-            Some("the limit max.connections.per.ip is reached")
-        } else if self.draining {
-            Some("the broker is stopping")
-        } else {
-            None
-        };
-        if let Some(why) = refused {
+        if self.draining {
             self.events.push(NetEvent::Refused {
                 peer,
-                why: why.to_owned(),
+                why: "the broker is stopping".to_owned(),
             });
             ops.push((token(Purpose::Close, id), Op::CloseSock { sock }));
             return;
         }
-        *self.per_ip.entry(peer.ip()).or_default() += 1;
-        let machine = Conn::new(self.limits.conn, now);
+        let machine = Conn::new(self.limits, now);
         let connection = Connection {
             sock,
             machine,
             peer,
             local,
-            receiving: Receiving::On,
+            receiving: Receiving::Off,
             sending: false,
+            counted: false,
             ended: false,
             closing: false,
         };
         self.conns.insert(id, connection);
         self.idle
-            .insert((now.after_ms(self.limits.conn.idle_ms_max), id), ());
-        ops.push((token(Purpose::Receive, id), Op::Recv { sock }));
+            .insert((now.after_ms(self.limits.idle_ms_max), id), ());
+        self.events.push(NetEvent::Came {
+            conn: ConnId(id),
+            peer: peer.ip(),
+        });
+    }
+
+    /// The connection is counted and may be served, or is one too many. False if it has closed
+    /// meanwhile.
+    pub fn counted(
+        &mut self,
+        id: ConnId,
+        refused: Option<&'static str>,
+        ops: &mut Vec<(Token, Op)>,
+    ) -> bool {
+        if let Some(why) = refused {
+            self.refuse(id, why.to_owned(), ops);
+        }
+        let Some(conn) = self.conns.get_mut(&id.0) else {
+            return false;
+        };
+        conn.counted = refused.is_none();
+        self.touched.push(id.0);
+        true
     }
 
     fn on_receive(&mut self, id: u64, done: Done, now: Mono) {
@@ -253,13 +264,10 @@ impl Connections {
             self.listeners.remove(&id);
             return;
         };
-        if let Some(count) = self.per_ip.get_mut(&conn.peer.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_ip.remove(&conn.peer.ip());
-            }
-        }
-        self.events.push(NetEvent::Closed { conn: ConnId(id) });
+        self.events.push(NetEvent::Closed {
+            conn: ConnId(id),
+            counted: conn.counted.then(|| conn.peer.ip()),
+        });
     }
 
     /// The next request of a touched connection, with the peer's and the listener's address.
@@ -319,7 +327,7 @@ impl Connections {
                 conn.receiving = Receiving::Pausing;
                 ops.push((token(Purpose::Receive, id.0), Op::Pause { sock: conn.sock }));
             }
-            (Receiving::Off, false) if !conn.ended => {
+            (Receiving::Off, false) if conn.counted && !conn.ended => {
                 conn.receiving = Receiving::On;
                 ops.push((token(Purpose::Receive, id.0), Op::Recv { sock: conn.sock }));
             }
@@ -377,7 +385,7 @@ impl Connections {
                 // The peer waits for us: look again after a whole period.
                 None => {
                     self.idle
-                        .insert((now.after_ms(self.limits.conn.idle_ms_max), id), ());
+                        .insert((now.after_ms(self.limits.idle_ms_max), id), ());
                 }
             }
         }

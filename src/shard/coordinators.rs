@@ -164,6 +164,8 @@ impl Shard {
             Ok(()) => self.run_replay(target, replay, records, now),
             Err(why) => self.replay_failed(target, &why, now),
         }
+        // A log that cannot be read ends its replay too: the others' groups are not held up.
+        self.check_prepared();
     }
 
     fn replay_records(&mut self, target: Target, records: Vec<LogRecord>) {
@@ -203,9 +205,21 @@ impl Shard {
                 self.coordinators
                     .groups
                     .loaded(id.index, now, &mut self.coordinators.group_fx);
+                self.forget_absent_topics(id.index, now);
                 self.carry_group_effects(now);
-                self.check_prepared(now);
             }
+        }
+    }
+
+    /// A crash may have come between the deletion of a topic and that of its offsets. Offsets are
+    /// committed for topics that exist only, so these would meet another topic of the same name.
+    fn forget_absent_topics(&mut self, partition: i32, now: Now) {
+        let coordinators = &mut self.coordinators;
+        let mut absent = coordinators.groups.topics_of(partition);
+        absent.retain(|topic| self.image.topic(topic).is_none());
+        if !absent.is_empty() {
+            let fx = &mut coordinators.group_fx;
+            coordinators.groups.topics_deleted(&absent, now, fx);
         }
     }
 
@@ -429,13 +443,17 @@ impl Shard {
 
     /// At the very first start cluster and node get their names; then everyone serves.
     pub(super) fn register_cluster(&mut self, now: Now) {
+        self.control_for_ourselves(Command::Register, now);
+    }
+
+    fn control_for_ourselves(&mut self, command: Command, now: Now) {
         let ticket = self.coordinators.number();
         let reply_to = ReplyTo {
             shard: INTERNAL,
             request: ticket,
             part: 0,
         };
-        self.control_call(reply_to, Command::Register, now);
+        self.control_call(reply_to, command, now);
     }
 
     fn carry_control_effects(&mut self, now: Now) {
@@ -466,7 +484,7 @@ impl Shard {
                     .push((version, reply_to, answer));
             }
         }
-        self.release_control_answers();
+        self.release_control_answers(now);
     }
 
     fn publish(&mut self, image: Arc<Image>, now: Now) {
@@ -490,15 +508,15 @@ impl Shard {
         }
     }
 
-    pub(super) fn on_image_applied(&mut self, from: u16, version: u64) {
+    pub(super) fn on_image_applied(&mut self, from: u16, version: u64, now: Now) {
         if let Some(applied) = self.coordinators.applied.get_mut(usize::from(from)) {
             *applied = version.max(*applied);
         }
-        self.release_control_answers();
+        self.release_control_answers(now);
     }
 
     /// An answer leaves when every shard works by the image that it speaks of.
-    fn release_control_answers(&mut self) {
+    fn release_control_answers(&mut self, now: Now) {
         let coordinators = &mut self.coordinators;
         let oldest = coordinators.applied.iter().copied().min().unwrap_or(0);
         let (ready, waiting) = std::mem::take(&mut coordinators.unpublished)
@@ -508,7 +526,7 @@ impl Shard {
         let ready: Vec<(u64, ReplyTo, ControlAnswer)> = ready;
         for (_, reply_to, answer) in ready {
             if reply_to.shard == INTERNAL {
-                self.registered(answer);
+                self.registered(answer, now);
             } else {
                 self.fx
                     .answers
@@ -517,12 +535,19 @@ impl Shard {
         }
     }
 
-    fn registered(&mut self, answer: ControlAnswer) {
+    /// One of our own commands is carried out: the next one, or the end of the start.
+    fn registered(&mut self, answer: ControlAnswer, now: Now) {
         match answer {
             ControlAnswer::Failed(error) => {
-                self.fail(format!("the cluster's id cannot be stored: {error}"));
+                self.fail(format!(
+                    "the cluster's id or an epoch cannot be stored: {error}"
+                ));
             }
-            _ => self.everyone_serve(),
+            _ if self.life.lossy.is_empty() => self.everyone_serve(),
+            _ => {
+                let partitions = std::mem::take(&mut self.life.lossy);
+                self.control_for_ourselves(Command::BumpEpochs { partitions }, now);
+            }
         }
     }
 

@@ -3,11 +3,12 @@
 //!
 //! Shard 0 leads: it owns the metadata log, waits until every shard is prepared, and stops last.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reactor::op::{Mono, Now};
 use storage::store::RecoveryReport;
-use storage::types::{AlivePartition, METADATA, PartitionId};
+use storage::types::{AlivePartition, Durability, METADATA, PartitionId};
 
 use crate::cluster::image::{Image, Topic};
 use crate::cluster::name::CONSUMER_OFFSETS;
@@ -50,6 +51,8 @@ pub(super) struct Life {
     pub mail_waiting: usize,
     prepared: u16,
     drained: u16,
+    /// Partitions of this shard, on shard 0 of all, whose leader epoch has to rise at this start.
+    pub lossy: Vec<PartitionId>,
     /// The image that came before the store was ready for it.
     alive_known: bool,
     drain_until: Option<Mono>,
@@ -65,6 +68,7 @@ impl Life {
             mail_waiting: 0,
             prepared: 0,
             drained: 0,
+            lossy: Vec::new(),
             alive_known: false,
             drain_until: None,
         }
@@ -103,10 +107,28 @@ impl Shard {
     pub(super) fn on_store_ready(&mut self, report: &RecoveryReport, now: Now) {
         self.report(Report::Recovered(recovered(report)));
         self.life.phase = Phase::Loading;
+        self.life.lossy = self.lossy(report);
         self.apply_image(now);
         let version = self.image_version;
         self.post(0, Mail::ImageApplied { version });
-        self.check_prepared(now);
+        self.check_prepared();
+    }
+
+    /// Partitions of this shard that may have lost acknowledged records: those that kept them in
+    /// memory, after anything but a clean stop. With a higher epoch consumers notice it (KIP-320).
+    fn lossy(&self, report: &RecoveryReport) -> Vec<PartitionId> {
+        let told = report.partitions.iter().filter(|part| part.may_have_lost);
+        let mut lossy: BTreeSet<PartitionId> = told.map(|part| part.id).collect();
+        // Recovery cannot tell of partitions of which nothing is left.
+        for topic in self.image.topics().filter(|_| report.unclean) {
+            let settings = self.settings.topic_settings(&self.image, topic);
+            if settings.log.durability == Durability::Memory {
+                let own =
+                    |id: &PartitionId| self.image.owner(*id, self.life.shards) == self.number();
+                lossy.extend(topic.ids().filter(own));
+            }
+        }
+        lossy.into_iter().collect()
     }
 
     /// A newer image: before the store is ready it only says which partitions live.
@@ -181,19 +203,17 @@ impl Shard {
     }
 
     /// All internal logs of this shard are loaded: tell shard 0, once.
-    pub(super) fn check_prepared(&mut self, now: Now) {
+    pub(super) fn check_prepared(&mut self) {
         if self.life.phase == Phase::Loading && !self.coordinators.is_loading() {
             self.life.phase = Phase::Prepared;
-            if self.number() == 0 {
-                self.on_prepared(now);
-            } else {
-                self.post(0, Mail::Prepared);
-            }
+            let lossy = std::mem::take(&mut self.life.lossy);
+            self.post(0, Mail::Prepared { lossy });
         }
     }
 
     /// On shard 0: one more shard is prepared.
-    pub(super) fn on_prepared(&mut self, now: Now) {
+    pub(super) fn on_prepared(&mut self, lossy: Vec<PartitionId>, now: Now) {
+        self.life.lossy.extend(lossy);
         self.life.prepared += 1;
         if self.life.prepared == self.life.shards {
             self.register_cluster(now);

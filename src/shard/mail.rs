@@ -1,5 +1,6 @@
 //! What shards say to each other, and what one request asks of the shards that own its parts.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use storage::store::StoreMail;
@@ -14,6 +15,7 @@ use crate::partition::answers::{
 use crate::partition::calls::{FetchCall, ProduceCall};
 
 use super::Report;
+use super::connections::ConnId;
 
 /// Mail between shards and from the control thread.
 #[derive(Debug)]
@@ -31,6 +33,27 @@ pub enum Mail {
     Hurry {
         reply_to: ReplyTo,
     },
+    /// So many bytes could a parked fetch read now; others read parts of the same request.
+    Readable {
+        reply_to: ReplyTo,
+        bytes: u64,
+    },
+    /// To shard 0, which counts all connections: the sender has accepted one and does not serve it
+    /// yet.
+    Came {
+        conn: ConnId,
+        peer: IpAddr,
+    },
+    /// A connection may be served, or why not.
+    Counted {
+        conn: ConnId,
+        peer: IpAddr,
+        refused: Option<&'static str>,
+    },
+    /// To shard 0: a counted connection is gone.
+    Left {
+        peer: IpAddr,
+    },
     /// A newer image of the cluster, from the controller's shard.
     Image {
         version: u64,
@@ -41,7 +64,10 @@ pub enum Mail {
         version: u64,
     },
     /// The sender's log is recovered and its coordinators are loaded.
-    Prepared,
+    Prepared {
+        /// Partitions that may have lost records which were acknowledged from memory.
+        lossy: Vec<PartitionId>,
+    },
     /// Every shard is prepared: listen.
     Serve,
     Store(StoreMail),

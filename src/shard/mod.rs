@@ -4,6 +4,7 @@
 //! until nothing moves any more, and leaves operations for the kernel. No room calls the kernel,
 //! reads a clock or takes a lock, so the simulator runs this very code.
 
+mod census;
 pub mod connections;
 mod coordinators;
 mod life;
@@ -14,6 +15,7 @@ mod requests;
 pub mod settings;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use reactor::buf::Arena;
@@ -25,6 +27,7 @@ use crate::cluster::image::Image;
 use crate::config::settings::BrokerSettings;
 use crate::partition::{self, Partitions};
 
+use census::Census;
 use connections::{ConnId, Connections, NetEvent};
 use coordinators::Coordinators;
 use life::{Life, Phase};
@@ -69,6 +72,8 @@ pub struct Shard {
     connections: Connections,
     pending: Pending,
     sessions: FetchSessions,
+    /// On shard 0: the connections of all shards.
+    census: Census,
     image: Arc<Image>,
     /// Counts the images of this run: answers wait until every shard works by a version.
     image_version: u64,
@@ -98,9 +103,13 @@ impl Shard {
             store,
             partitions: Partitions::default(),
             coordinators: Coordinators::new(&settings, number),
-            connections: Connections::new(settings.net_limits()),
+            connections: Connections::new(settings.conn_limits()),
             pending: Pending::new(number),
-            sessions: FetchSessions::new(settings.seed ^ u64::from(number)),
+            sessions: FetchSessions::new(
+                settings.fetch_sessions_max(),
+                settings.seed ^ u64::from(number),
+            ),
+            census: Census::default(),
             image: Arc::new(Image::default()),
             image_version: 0,
             applied: Arc::new(Image::default()),
@@ -154,8 +163,21 @@ impl Shard {
             }
             Mail::Store(mail) => self.store.on_mail(from, mail, now, &mut self.fx.store),
             Mail::Image { version, image } => self.on_image(version, image, now),
-            Mail::ImageApplied { version } => self.on_image_applied(from, version),
-            Mail::Prepared => self.on_prepared(now),
+            Mail::Readable { reply_to, bytes } => self.on_readable(reply_to, bytes),
+            Mail::Came { conn, peer } => self.on_came(from, conn, peer),
+            Mail::Counted {
+                conn,
+                peer,
+                refused,
+            } => {
+                let known = self.connections.counted(conn, refused, &mut self.ops);
+                if !known && refused.is_none() {
+                    self.post(0, Mail::Left { peer });
+                }
+            }
+            Mail::Left { peer } => self.census.leave(peer),
+            Mail::ImageApplied { version } => self.on_image_applied(from, version, now),
+            Mail::Prepared { lossy } => self.on_prepared(lossy, now),
             Mail::Serve => self.serve(),
             Mail::Drain => self.drain(now),
             Mail::Drained => self.on_drained(now),
@@ -199,6 +221,10 @@ impl Shard {
             for (reply_to, answer) in std::mem::take(&mut self.fx.answers) {
                 moved = true;
                 self.send_answer(reply_to, answer, now);
+            }
+            for (reply_to, bytes) in std::mem::take(&mut self.fx.readable) {
+                moved = true;
+                self.post(reply_to.shard, Mail::Readable { reply_to, bytes });
             }
             while let Some(mail) = self.local.pop_front() {
                 moved = true;
@@ -289,7 +315,11 @@ impl Shard {
                      Choose another address with --listen HOST:PORT."
                 ));
             }
-            NetEvent::Closed { conn } => {
+            NetEvent::Came { conn, peer } => self.post(0, Mail::Came { conn, peer }),
+            NetEvent::Closed { conn, counted } => {
+                if let Some(peer) = counted {
+                    self.post(0, Mail::Left { peer });
+                }
                 for (shard, reply_to) in self.pending.forget(conn) {
                     self.post(shard, Mail::Hurry { reply_to });
                 }
@@ -308,6 +338,23 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// On shard 0: another connection, if the limits on all shards together allow it.
+    fn on_came(&mut self, from: u16, conn: ConnId, peer: IpAddr) {
+        let (most, most_per_ip) = (
+            self.broker.connections_max,
+            self.broker.connections_per_ip_max,
+        );
+        let refused = self.census.enter(peer, most, most_per_ip).err();
+        self.post(
+            from,
+            Mail::Counted {
+                conn,
+                peer,
+                refused,
+            },
+        );
     }
 
     fn fail(&mut self, why: String) {

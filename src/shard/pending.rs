@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::Finish;
+use crate::partition::answers::FetchedPart;
 use crate::shard::connections::ConnId;
 use crate::shard::mail::{Answer, ReplyTo};
 
@@ -23,7 +24,8 @@ pub struct PendingRequest {
     missing: usize,
     /// For a fetch: once this many bytes have come in, the other shards need not wait longer.
     fetch_bytes_min: Option<u64>,
-    fetched_bytes: u64,
+    /// By part of a fetch: the bytes that it has brought, or could bring.
+    fetch_bytes: Vec<u64>,
 }
 
 /// All pending requests of one shard.
@@ -69,7 +71,7 @@ impl Pending {
             shards,
             missing,
             fetch_bytes_min,
-            fetched_bytes: 0,
+            fetch_bytes: vec![0; missing],
         };
         self.requests.insert(self.next, request);
         self.next
@@ -79,7 +81,7 @@ impl Pending {
     pub fn gather(&mut self, from: ReplyTo, answer: Answer) -> Option<Gathered> {
         let request = self.requests.get_mut(&from.request)?;
         let urgent = match &answer {
-            Answer::Fetched(parts) => request.count_fetched(parts),
+            Answer::Fetched(parts) => request.count_fetched(from, parts),
             _ => false,
         };
         let place = request.answers.get_mut(from.part as usize)?;
@@ -100,6 +102,18 @@ impl Pending {
             Vec::new()
         };
         Some(Gathered::Waiting(hurried))
+    }
+
+    /// A shard could read so many bytes for a fetch; once that is enough, the parts to hurry.
+    pub fn readable(&mut self, from: ReplyTo, bytes: u64) -> Vec<ReplyTo> {
+        let Some(request) = self.requests.get_mut(&from.request) else {
+            return Vec::new();
+        };
+        if request.count(from, bytes) {
+            request.unanswered(from)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Forgets the requests of a closed connection; their late answers are dropped. The parts to
@@ -146,21 +160,28 @@ impl Pending {
 }
 
 impl PendingRequest {
-    fn count_fetched(&mut self, parts: &[crate::partition::answers::FetchedPart]) -> bool {
+    fn count_fetched(&mut self, from: ReplyTo, parts: &[FetchedPart]) -> bool {
         let mut urgent = false;
+        let mut bytes = 0;
         for part in parts {
             match &part.result {
                 Ok(fetched) => {
-                    self.fetched_bytes += fetched.bytes() as u64;
+                    bytes += fetched.bytes() as u64;
                     urgent |= fetched.diverging.is_some();
                 }
                 Err(_) => urgent = true,
             }
         }
-        urgent
-            || self
-                .fetch_bytes_min
-                .is_some_and(|min| self.fetched_bytes >= min)
+        self.count(from, bytes) || urgent
+    }
+
+    /// Notes the bytes of one part; true if all parts together have enough.
+    fn count(&mut self, from: ReplyTo, bytes: u64) -> bool {
+        if let Some(known) = self.fetch_bytes.get_mut(from.part as usize) {
+            *known = bytes;
+        }
+        let total = self.fetch_bytes.iter().sum::<u64>();
+        self.fetch_bytes_min.is_some_and(|min| total >= min)
     }
 
     fn unanswered(&self, any: ReplyTo) -> Vec<ReplyTo> {

@@ -93,16 +93,24 @@ impl Shard {
         }
     }
 
+    /// A shard could read so much for a fetch that waits for several shards.
+    pub(super) fn on_readable(&mut self, reply_to: ReplyTo, bytes: u64) {
+        let hurried = self.pending.readable(reply_to, bytes);
+        self.hurry(hurried);
+    }
+
+    fn hurry(&mut self, parts: Vec<ReplyTo>) {
+        for reply_to in parts {
+            if let Some(shard) = self.pending.shard_of(reply_to) {
+                self.post(shard, Mail::Hurry { reply_to });
+            }
+        }
+    }
+
     pub(super) fn on_answer(&mut self, reply_to: ReplyTo, answer: Answer, now: Now) {
         match self.pending.gather(reply_to, answer) {
             None => {}
-            Some(Gathered::Waiting(hurried)) => {
-                for reply_to in hurried {
-                    if let Some(shard) = self.pending.shard_of(reply_to) {
-                        self.post(shard, Mail::Hurry { reply_to });
-                    }
-                }
-            }
+            Some(Gathered::Waiting(hurried)) => self.hurry(hurried),
             Some(Gathered::Complete(request, answers)) => {
                 let mut cx = api::FinishCx {
                     now,

@@ -15,8 +15,7 @@ use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::config::layers::{Layers, Static};
 use crate::config::settings::{BrokerSettings, TopicSettings};
 use crate::coordinator::group::GroupSettings;
-
-use super::connections::NetLimits;
+use crate::limits::METADATA_SEGMENT_BYTES_MAX;
 
 /// Where clients are told to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,20 +99,20 @@ impl ShardSettings {
         Arc::new(TopicSettings::resolve(&self.fixed, image, &topic.configs))
     }
 
-    /// Limits of one shard: connections are spread over the shards by the kernel, not evenly, so
-    /// each shard gets the whole number.
     #[must_use]
-    pub fn net_limits(&self) -> NetLimits {
-        let conn = ConnLimits {
+    pub fn conn_limits(&self) -> ConnLimits {
+        ConnLimits {
             frame_bytes_max: self.broker.request_bytes_max,
             idle_ms_max: self.broker.connection_idle_ms,
             ..ConnLimits::default()
-        };
-        NetLimits {
-            conn,
-            connections_max: self.broker.connections_max,
-            connections_per_ip_max: self.broker.connections_per_ip_max,
         }
+    }
+
+    /// Each shard keeps its share of the fetch sessions, as each of Kafka's eight caches does.
+    #[must_use]
+    pub fn fetch_sessions_max(&self) -> usize {
+        let shards = usize::from(self.shards.max(1));
+        self.broker.fetch_sessions_max.div_ceil(shards)
     }
 
     #[must_use]
@@ -141,6 +140,7 @@ pub fn metadata_settings() -> Arc<TopicSettings> {
     settings.log = LogConfig {
         retention_ms: None,
         retention_bytes: None,
+        segment_bytes: METADATA_SEGMENT_BYTES_MAX,
         ..settings.log
     };
     settings.max_message_bytes = usize::MAX;

@@ -40,7 +40,7 @@ use member_id::MemberIds;
 use partition::Partition;
 use reactor::op::Now;
 use rewrite::Rewrite;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Names in records have 16-bit lengths.
@@ -233,6 +233,17 @@ impl Groups {
                 hosted.partition.topics_deleted(cx, topics)
             });
         }
+    }
+
+    /// The topics for which groups of `partition` have committed offsets.
+    #[must_use]
+    pub fn topics_of(&self, partition: i32) -> Vec<Arc<str>> {
+        let hosted = self.hosted.get(&partition);
+        let groups = hosted
+            .into_iter()
+            .flat_map(|one| one.partition.offsets.values());
+        let topics: BTreeSet<&Arc<str>> = groups.flat_map(BTreeMap::keys).collect();
+        topics.into_iter().cloned().collect()
     }
 
     /// Keys and values that a replay of the whole log of `partition` would leave, those of writes
