@@ -1,5 +1,6 @@
 //! The whole broker over the simulated kernel: produce, fetch, groups, kills and power cuts at
-//! random points, recovery; what was acknowledged must be there.
+//! random points, recovery; what was acknowledged must be there. Beside these stories, `rules`
+//! plays one scene for each rule of Kafka's that needs the whole broker to show.
 //!
 //! `RINGLOG_SIM_SEEDS` says how many seeds run, `RINGLOG_SIM_SEED` runs one of them.
 
@@ -11,6 +12,8 @@ mod consumer;
 mod life;
 #[path = "broker/producer.rs"]
 mod producer;
+#[path = "broker/rules/mod.rs"]
+mod rules;
 
 use life::Story;
 

@@ -47,6 +47,26 @@ impl Client {
         encode: impl FnOnce(&mut Writer, i16),
     ) {
         self.correlation += 1;
+        self.send_frame(world, (api_key, api_version), encode);
+        self.waiting.push_back((api_key, api_version, tag));
+    }
+
+    /// Sends a request that gets no answer.
+    pub(crate) fn send_unanswered(
+        &mut self,
+        world: &mut Net,
+        api: (ApiKey, i16),
+        encode: impl FnOnce(&mut Writer, i16),
+    ) {
+        self.send_frame(world, api, encode);
+    }
+
+    fn send_frame(
+        &mut self,
+        world: &mut Net,
+        (api_key, api_version): (ApiKey, i16),
+        encode: impl FnOnce(&mut Writer, i16),
+    ) {
         let header = RequestHeader {
             api_key,
             api_version,
@@ -60,7 +80,10 @@ impl Client {
         let length = i32::try_from(frame.len()).expect("a small frame");
         world.net().send(self.id, &length.to_be_bytes());
         world.net().send(self.id, &frame);
-        self.waiting.push_back((api_key, api_version, tag));
+    }
+
+    pub(crate) fn close(self, world: &mut Net) {
+        world.net().half_close(self.id);
     }
 
     pub(crate) fn is_gone(&self, world: &mut Net) -> bool {

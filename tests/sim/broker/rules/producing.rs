@@ -1,0 +1,263 @@
+//! Acknowledgements, repeats, codecs and limits of produce requests.
+
+use net::wire::api::ApiKey;
+use net::wire::{Str, describe_configs, produce};
+use storage::batch::{self, Builder, Codec, Compression};
+
+use super::stand::{End, MS, Stand, ask, batches_of, bytes_of, fetch_request, produce_request};
+use crate::client::Client;
+
+fn first(answer: &produce::Response) -> (i16, i64) {
+    let part = &answer.responses[0].partition_responses[0];
+    (part.error_code, part.base_offset)
+}
+
+#[test]
+fn a_timeout_shorter_than_a_flush_fails_nothing() {
+    let mut stand = Stand::new(1, &[]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 1, &[]), 0);
+    stand.world.settings().latency_ns = 20 * MS;
+    for (acks, offset) in [(1, 0), (-1, 1)] {
+        let request = produce_request(("t", 0), stand.batch(1, 10), acks, 0);
+        let answer = ask!(stand, client, Produce 9, produce, request);
+        assert_eq!(first(&answer), (0, offset));
+    }
+}
+
+#[test]
+fn without_acknowledgements_only_an_error_is_noticed() {
+    let mut stand = Stand::new(2, &[]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 2, &[]), 0);
+    let send = |stand: &mut Stand, client: &mut Client, partition| {
+        let request = produce_request(("t", partition), stand.batch(1, 10), 0, 0);
+        client.send_unanswered(&mut stand.world, (ApiKey::Produce, 9), |w, v| {
+            request.encode(w, v)
+        });
+        stand.world.pass(500 * MS);
+    };
+    for partition in [0, 1] {
+        send(&mut stand, &mut client, partition);
+        let request = fetch_request("t", &[(partition, 0, 1 << 20)], (1, 1 << 20, 1_000));
+        let answer = ask!(stand, client, Fetch 11, fetch, request);
+        assert_eq!(answer.responses[0].partitions[0].high_watermark, 1);
+    }
+    send(&mut stand, &mut client, 2);
+    assert!(
+        client.is_gone(&mut stand.world),
+        "closing is all that can tell of an error"
+    );
+}
+
+#[test]
+fn a_repeat_of_a_batch_in_flight_is_answered_with_the_original() {
+    let mut stand = Stand::new(3, &[]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 3, &[]), 0);
+    let id = stand.producer_id(&mut client);
+    stand.world.settings().latency_ns = 50 * MS;
+    for partition in 0..3 {
+        let mut other = stand.client();
+        let request = |sequence| {
+            let builder = Builder::new(Compression::None).producer(id, 0, sequence);
+            produce_request(("t", partition), stand.batch_of(builder, 2, 10), -1, 30_000)
+        };
+        let (one, two) = (request(0), request(2));
+        for request in [&one, &two, &one, &two] {
+            client.send(&mut stand.world, (ApiKey::Produce, 9), 0, |w, v| {
+                request.encode(w, v)
+            });
+        }
+        // A client that has connected anew repeats as well.
+        stand.world.pass(MS);
+        other.send(&mut stand.world, (ApiKey::Produce, 9), 0, |w, v| {
+            two.encode(w, v)
+        });
+        let mut offsets = Vec::new();
+        for from in [&mut client, &mut other] {
+            while let Some(mut reply) = stand.reply(from, 2_000) {
+                let answer = produce::Response::decode(&mut reply.body, 9).unwrap();
+                offsets.push(first(&answer));
+            }
+        }
+        assert_eq!(offsets, [(0, 0), (0, 2), (0, 0), (0, 2), (0, 2)]);
+        let request = fetch_request("t", &[(partition, 0, 1 << 20)], (1, 1 << 20, 0));
+        let answer = ask!(stand, client, Fetch 11, fetch, request);
+        let stored = bytes_of(&answer.responses[0].partitions[0]);
+        assert_eq!(batches_of(&stored), [(0, 2), (2, 2)]);
+    }
+}
+
+#[test]
+fn a_topics_codec_holds_for_idempotent_producers_too() {
+    let mut stand = Stand::new(1, &[]);
+    let mut client = stand.client();
+    let id = stand.producer_id(&mut client);
+    let codecs = [
+        ("uncompressed", Codec::None),
+        ("gzip", Codec::Gzip),
+        ("snappy", Codec::Snappy),
+        ("lz4", Codec::Lz4),
+        ("zstd", Codec::Zstd),
+    ];
+    let sent = [
+        Compression::None,
+        Compression::Gzip { level: -1 },
+        Compression::Snappy,
+        Compression::Lz4 { level: 9 },
+        Compression::Zstd { level: 3 },
+    ];
+    for (topic, codec) in codecs {
+        assert_eq!(
+            stand.create(&mut client, topic, 1, &[("compression.type", topic)]),
+            0
+        );
+        let batches: Vec<_> = (0..)
+            .zip(sent)
+            .map(|(at, compression)| {
+                let builder = Builder::new(compression).producer(id, 0, 3 * at);
+                stand.batch_of(builder, 3, 200)
+            })
+            .collect();
+        for (at, batch) in (0..).zip(&batches) {
+            let place = stand.produce(&mut client, (topic, 0), batch.clone());
+            assert_eq!(place, (0, 3 * at), "{codec:?}");
+        }
+        for life in 0..2 {
+            let request = fetch_request(topic, &[(0, 0, 1 << 20)], (1, 1 << 20, 0));
+            let answer = ask!(stand, client, Fetch 11, fetch, request);
+            let stored = bytes_of(&answer.responses[0].partitions[0]);
+            for stored in batch::batches(&stored) {
+                let stored = stored.unwrap();
+                assert!(batch::check_crc(stored.bytes));
+                let summary = stored.summary();
+                assert_eq!(summary.attributes.codec(), Ok(codec));
+                assert_eq!((summary.producer_id, summary.count), (id, 3));
+                assert_eq!(i64::from(summary.base_sequence), summary.base_offset);
+            }
+            // The last one again, also after a crash.
+            let again = stand.produce(&mut client, (topic, 0), batches[4].clone());
+            assert_eq!(again, (0, 12), "{codec:?}, life {life}");
+            if life == 0 {
+                stand.restart(End::PowerCut);
+                client = stand.client();
+            }
+        }
+    }
+}
+
+/// The value and the source of a topic's setting.
+fn described(stand: &mut Stand, client: &mut Client, name: &'static str) -> (String, i8) {
+    let request = describe_configs::Request {
+        resources: vec![describe_configs::DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: Str::from_static("t"),
+            configuration_keys: Some(vec![Str::from_static(name)]),
+        }],
+        ..Default::default()
+    };
+    let answer = ask!(stand, client, DescribeConfigs 4, describe_configs, request);
+    let entry = &answer.results[0].configs[0];
+    (
+        entry.value.as_ref().unwrap().to_string(),
+        entry.config_source,
+    )
+}
+
+#[test]
+fn limits_hold_from_the_moment_they_are_set_and_after_a_restart() {
+    let mut stand = Stand::new(2, &[]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 2, &[]), 0);
+    let verdicts = |stand: &mut Stand, client: &mut Client| -> [i16; 2] {
+        [0, 1].map(|partition| {
+            let batch = stand.batch(1, 1_000);
+            stand.produce(client, ("t", partition), batch).0
+        })
+    };
+    assert_eq!(verdicts(&mut stand, &mut client), [0, 0]);
+    // For all brokers, for this one, for the topic: each goes before the one before.
+    let steps = [
+        ((4, ""), "message.max.bytes", "500", [10, 10], ("500", 3)),
+        ((4, "1"), "message.max.bytes", "5000", [0, 0], ("5000", 2)),
+        ((2, "t"), "max.message.bytes", "400", [10, 10], ("400", 1)),
+    ];
+    for (resource, name, value, expected, (shown, source)) in steps {
+        assert_eq!(stand.set(&mut client, resource, name, value), 0);
+        for life in 0..2 {
+            assert_eq!(
+                verdicts(&mut stand, &mut client),
+                expected,
+                "{name}={value}, life {life}"
+            );
+            let told = described(&mut stand, &mut client, "max.message.bytes");
+            assert_eq!(told, (shown.to_owned(), source));
+            stand.restart([End::PowerCut, End::Clean][life]);
+            client = stand.client();
+        }
+    }
+}
+
+fn log_start(stand: &mut Stand, client: &mut Client) -> i64 {
+    let request = fetch_request("t", &[(0, i64::MAX, 1 << 20)], (0, 1 << 20, 0));
+    // Out of range: the start is asked for by its marker.
+    let answer = ask!(stand, client, Fetch 11, fetch, request);
+    assert_eq!(answer.responses[0].partitions[0].error_code, 1);
+    let request = net::wire::list_offsets::Request {
+        replica_id: -1,
+        topics: vec![net::wire::list_offsets::ListOffsetsTopic {
+            name: Str::from_static("t"),
+            partitions: vec![net::wire::list_offsets::ListOffsetsPartition {
+                timestamp: -2,
+                current_leader_epoch: -1,
+                ..Default::default()
+            }],
+        }],
+        ..Default::default()
+    };
+    let answer = ask!(stand, client, ListOffsets 7, list_offsets, request);
+    answer.topics[0].partitions[0].offset
+}
+
+#[test]
+fn retention_and_segment_settings_act_on_a_running_partition() {
+    let mut stand = Stand::new(1, &[("log.retention.check.interval.ms", "1000")]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 1, &[]), 0);
+    let fill = |stand: &mut Stand, client: &mut Client| {
+        for _ in 0..30 {
+            let batch = stand.batch(1, 100_000);
+            assert_eq!(stand.produce(client, ("t", 0), batch).0, 0);
+        }
+        stand.world.pass(5_000 * MS);
+    };
+    fill(&mut stand, &mut client);
+    assert_eq!(
+        stand.set(&mut client, (2, "t"), "retention.bytes", "1500000"),
+        0
+    );
+    stand.world.pass(5_000 * MS);
+    assert_eq!(
+        log_start(&mut stand, &mut client),
+        0,
+        "one segment of 3 MB holds all"
+    );
+    assert_eq!(
+        stand.set(&mut client, (2, "t"), "segment.bytes", "1048576"),
+        0
+    );
+    fill(&mut stand, &mut client);
+    let start = log_start(&mut stand, &mut client);
+    assert!(
+        (30..=50).contains(&start),
+        "size alone leaves 1.5 to 2.5 MB: {start}"
+    );
+    assert_eq!(stand.set(&mut client, (2, "t"), "retention.ms", "10000"), 0);
+    stand.world.pass(12_000 * MS);
+    assert_eq!(
+        log_start(&mut stand, &mut client),
+        60,
+        "everything is too old"
+    );
+}
