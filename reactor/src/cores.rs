@@ -122,6 +122,22 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_is_found_in_both_kinds_of_cgroup() {
+        let dir = std::env::temp_dir().join(format!("ringlog-cores-{}", std::process::id()));
+        let put = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
+        assert_eq!(quota(&dir), None);
+        put("cpu.cfs_quota_us", "250000\n");
+        put("cpu.cfs_period_us", "100000\n");
+        assert_eq!(quota(&dir), Some(3));
+        put("cpu.max", "150000 100000\n");
+        assert_eq!(quota(&dir), Some(2));
+        put("cpu.max", "max 100000\n");
+        assert_eq!(quota(&dir), None);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
     fn there_is_always_a_core_and_memory() {
         assert!(!available_cores().is_empty());
         assert!(available_memory() > 0);
