@@ -12,6 +12,10 @@ use crate::shard::mail::Mail;
 use crate::shard::settings::ShardSettings;
 use crate::shard::{Level, Report, Shard};
 
+/// Memory that a shard has at least, however many share what the setting gives: a recovery and a
+/// few large batches fit.
+const SHARD_ARENA_BYTES: usize = 16 << 20;
+
 /// How the broker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -29,7 +33,8 @@ pub fn run(settings: ShardSettings, arena_bytes_max: usize) -> Result<Ended, Sta
     let settings = Arc::new(settings);
     let mut config = Config::for_shards(settings.shards);
     if arena_bytes_max > 0 {
-        config.arena_bytes_max = arena_bytes_max / usize::from(settings.shards);
+        let share = arena_bytes_max / usize::from(settings.shards);
+        config.arena_bytes_max = share.max(SHARD_ARENA_BYTES);
     }
     let make = |_| {
         let settings = Arc::clone(&settings);

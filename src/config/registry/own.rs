@@ -37,7 +37,10 @@ pub(super) const BROKER: &[Setting] = &[
         AtLeast(16_777_216),
         ReadOnly,
     )
-    .does("Memory of each shard for the tails of its partitions and for reads, in bytes."),
+    .does(
+        "Memory of all shards together for the tails of their partitions and for reads, in bytes; \
+         each shard has 16 MiB at least.",
+    ),
     setting(
         "journal.bytes",
         Long,
