@@ -1,0 +1,10 @@
+//! librdkafka, the C client that most languages build on, against the real broker: once with one
+//! shard and once with three.
+
+mod admin;
+mod broker;
+mod clients;
+mod groups;
+mod produce;
+mod restart;
+mod wire;
