@@ -20,6 +20,9 @@ pub(crate) fn journal_dir(dir: &Path) -> PathBuf {
     dir.join("journal")
 }
 
+/// What a partition's checkpoint is called.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
 pub(crate) fn topics_dir(dir: &Path) -> PathBuf {
     dir.join("topics")
 }
@@ -78,7 +81,7 @@ pub(crate) fn index(dir: &Path, id: &PartitionId, base: i64) -> PathBuf {
 }
 
 pub(crate) fn checkpoint(dir: &Path, id: &PartitionId) -> PathBuf {
-    partition(dir, id).join("checkpoint")
+    partition(dir, id).join(CHECKPOINT)
 }
 
 /// A file that becomes `path` by a rename once it is complete.

@@ -41,6 +41,9 @@ pub(crate) enum BootStep {
         id: PartitionId,
         base: i64,
     },
+    Looked {
+        path: PathBuf,
+    },
     Voided,
     TopicsListed,
     DeadTopic {
@@ -79,6 +82,10 @@ pub(crate) struct Boot {
     assigned: Option<Vec<Revived>>,
     pub(crate) settling: HashSet<PartitionId>,
     pub(crate) configs: HashMap<PartitionId, LogConfig>,
+    /// Shard 0: partitions that no journal knows, and how much of them is being listed.
+    unknown: HashSet<PartitionId>,
+    looks: usize,
+    looked: bool,
     restoring: usize,
     live_topics: HashSet<TopicId>,
     /// Segment files that nothing names, and folders of topics that are gone.
@@ -162,6 +169,7 @@ impl Store {
             } => {
                 self.checked(chain, extent, id, base, &outcome, now, fx);
             }
+            BootStep::Looked { path } => self.looked_into(&path, &outcome, now, fx),
             BootStep::Voided => {}
             BootStep::TopicsListed => self.topics_listed(&outcome),
             BootStep::DeadTopic { topic } => self.dead_topic(topic, &outcome, fx),
@@ -209,6 +217,9 @@ impl Store {
                 self.boot.dir_ids.push(id);
                 script = script.join(settle_meta(&dir, Some(id)));
                 continue;
+            }
+            if outcome.listed[2 * at].is_empty() && !outcome.listed[2 * at + 1].is_empty() {
+                return self.fail(&journals_gone(&dir), fx);
             }
             if meta.is_empty() {
                 let why = format!(
@@ -481,6 +492,17 @@ impl Store {
         self.boot.start = self.boot.start.max(1);
         let meta = |chain: &Chain| chain.shard == META_JOURNAL;
         let metadata = self.boot.chains.iter().position(meta);
+        // The first start opens the metadata's journal before any other, and it is never ended.
+        let is_lost = metadata.is_none_or(|at| self.boot.chains[at].rounds.is_empty());
+        if is_lost
+            && self
+                .boot
+                .chains
+                .iter()
+                .any(|chain| !chain.rounds.is_empty())
+        {
+            return self.fail(&journals_gone(&self.config.dirs[0]), fx);
+        }
         if let Some(at) = metadata {
             self.check_last_rounds(&[at], fx);
         }
@@ -593,8 +615,11 @@ impl Store {
             self.restore_metadata(now, fx);
             return;
         }
-        let mut shares: Vec<Vec<Revived>> = vec![Vec::new(); usize::from(self.config.shards)];
         let mut revived = replay(&self.boot.chains);
+        if !self.has_looked(&revived, fx) {
+            return;
+        }
+        let mut shares: Vec<Vec<Revived>> = vec![Vec::new(); usize::from(self.config.shards)];
         for partition in self.boot.alive.iter().flatten() {
             if partition.id == METADATA {
                 continue;
@@ -728,6 +753,16 @@ fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {
     script
 }
 
+/// A directory without its journals: to begin anew would make a new, empty cluster of it.
+fn journals_gone(dir: &Path) -> String {
+    format!(
+        "{} holds data, but the journal of its metadata is missing or damaged: restore the folder \
+         {} from a backup, or move the directory away",
+        dir.display(),
+        names::journal_dir(dir).display()
+    )
+}
+
 /// Spreads the bits of a number over all 64 (the finaliser of MurmurHash3, by way of SplitMix64).
 const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -738,3 +773,6 @@ const fn mix(seed: u64) -> u64 {
 
 /// Opening the journals, once every partition is in its segments.
 mod opening;
+
+/// Partitions that no journal knows.
+mod unknown;
