@@ -65,6 +65,8 @@ struct Draft {
     limit: usize,
     restated: Vec<Slot>,
     writes: Vec<Op>,
+    /// At a stop: nothing is left to say after it.
+    is_last: bool,
     end: RoundEnd,
 }
 
@@ -103,6 +105,9 @@ impl Store {
         self.draft_states(v, &mut draft, now, fx);
         if !self.vols[v].journal.opening {
             self.draft_news(v, &mut draft, now, fx);
+        }
+        if self.vols[v].stop_round {
+            draft.is_last = self.draft_last_states(v, &mut draft);
         }
         self.vols[v].drafting = false;
         let low = self.vols[v].journal.low_with(&draft.restated);
@@ -216,6 +221,17 @@ impl Store {
         }
     }
 
+    /// Full states of the partitions whose segments the next start would have to read otherwise;
+    /// `false` when there are more than one round takes.
+    fn draft_last_states(&mut self, v: usize, draft: &mut Draft) -> bool {
+        let residents: Vec<Slot> = self.vols[v].residents.iter().copied().collect();
+        residents.into_iter().all(|slot| {
+            let log = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut);
+            let log = log.filter(|log| log.bulk_since_state > 0 && log.fenced.is_none());
+            log.is_none_or(|log| !log.is_settled() || draft.state(slot, log, draft.limit))
+        })
+    }
+
     fn write_round(&mut self, v: usize, mut draft: Draft, low: u64, fx: &mut Fx) {
         let vol = &mut self.vols[v];
         let mut flags = 0;
@@ -226,7 +242,7 @@ impl Store {
                 flags |= OPENING_END;
             }
         }
-        if vol.stop_round {
+        if vol.stop_round && draft.is_last {
             flags |= CLEAN;
         }
         vol.journal.header(flags, low).seal(&mut draft.bytes);
@@ -377,6 +393,7 @@ impl Draft {
             limit: journal.round_max().min(journal.room()) as usize,
             restated: Vec::new(),
             writes: Vec::new(),
+            is_last: false,
             end: RoundEnd {
                 vol,
                 sequence: journal.sequence,
