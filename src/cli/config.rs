@@ -7,7 +7,7 @@ use super::serve;
 use super::table::Table;
 use crate::cluster::image::Image;
 use crate::config::file::Loaded;
-use crate::config::{Described, Layers, Source, describe};
+use crate::config::{Described, Layers, Source, describe, registry};
 use clap::Subcommand;
 use std::io::Write;
 
@@ -69,6 +69,15 @@ fn check(sources: &serve::Arguments) -> Outcome {
 
 fn show(arguments: &Show) -> Outcome {
     let loaded = load(&arguments.sources)?;
+    let is_known =
+        |name: &&String| registry::of_broker(name).is_some() || loaded.fixed.get(name).is_some();
+    if let Some(unknown) = arguments.names.iter().find(|name| !is_known(name)) {
+        let failure = Failure::new(format!("there is no setting named {unknown}"));
+        return Err(match registry::nearest(unknown) {
+            Some(near) => failure.advise(format!("did you mean {near}?")),
+            None => failure.advise("ringlog config show --all lists them"),
+        });
+    }
     let image = Image::default();
     let layers = Layers::new(&loaded.fixed, &image);
     let names = (!arguments.names.is_empty()).then_some(arguments.names.as_slice());

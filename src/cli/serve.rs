@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,13 +30,14 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where to listen (the setting listeners).
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     listen: Option<String>,
     /// What clients are told to connect to (the setting advertised.listeners).
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     advertise: Option<String>,
     /// Number of shards; one per core that this process may use if not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
     shards: Option<u16>,
     /// A setting by its Kafka name; may be given any number of times.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -54,32 +56,34 @@ impl Arguments {
                 .map_err(|error| vec![format!("cannot read {}: {error}", path.display())])?;
             loader = loader.file(&path.display().to_string(), &text, syntax(path));
         }
-        let given = [
-            (
-                "log.dirs",
-                self.data_dir.as_ref().map(|dir| dir.display().to_string()),
-            ),
-            (
-                "listeners",
-                self.listen.as_ref().map(|at| format!("PLAINTEXT://{at}")),
-            ),
-            (
-                "advertised.listeners",
-                self.advertise
-                    .as_ref()
-                    .map(|at| format!("PLAINTEXT://{at}")),
-            ),
-            ("shards", self.shards.map(|shards| shards.to_string())),
+        if let Some(dir) = &self.data_dir {
+            loader = loader.option("--data-dir", "log.dirs", &dir.display().to_string());
+        }
+        let listeners = [
+            ("--listen", "listeners", &self.listen),
+            ("--advertise", "advertised.listeners", &self.advertise),
         ];
-        for (name, value) in given {
-            if let Some(value) = value {
-                loader = loader.assignment(&format!("{name}={value}"));
+        for (option, name, given) in listeners {
+            if let Some(at) = given {
+                loader = loader.option(option, name, &format!("PLAINTEXT://{at}"));
             }
+        }
+        if let Some(shards) = self.shards {
+            loader = loader.option("--shards", "shards", &shards.to_string());
         }
         self.set
             .iter()
             .fold(loader, |loader, one| loader.assignment(one))
             .finish()
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        Some(Err(_)) => Err("the port is a number up to 65535".to_owned()),
+        None => Err("a host and a port are needed, such as localhost:9092".to_owned()),
     }
 }
 
@@ -128,6 +132,7 @@ fn settings(fixed: Static) -> Result<ShardSettings, String> {
     let (mut listen, mut advertise) = (Vec::new(), Vec::new());
     for listener in listeners::resolve(&fixed)? {
         let addresses = addresses(&listener)?;
+        addresses.iter().try_for_each(can_be_had)?;
         if let (Some(told), Some(first)) = (&listener.advertised, addresses.first()) {
             // A port left to the system is known only now.
             let port = if told.port == 0 {
@@ -200,6 +205,25 @@ fn addresses(listener: &Listener) -> Result<Vec<SocketAddr>, String> {
             .for_each(|address| address.set_port(port));
     }
     Ok(addresses)
+}
+
+/// Told before anything is touched. A port in use is not: a broker that was killed a moment ago may
+/// still hold it, and the shards wait for that.
+fn can_be_had(address: &SocketAddr) -> Result<(), String> {
+    let Err(error) = TcpListener::bind(address) else {
+        return Ok(());
+    };
+    let advice = match error.kind() {
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one that it has with --listen, and name \
+             others that lead to it with --advertise"
+        }
+        ErrorKind::PermissionDenied => {
+            "this user may not use that port: choose one above 1023 with --listen"
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("cannot listen on {address}: {error}; {advice}"))
 }
 
 fn free_port(address: SocketAddr) -> std::io::Result<u16> {

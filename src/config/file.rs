@@ -55,6 +55,13 @@ impl Loader {
         self
     }
 
+    /// Takes what an option of the command line says; `origin` is what messages call it.
+    #[must_use]
+    pub fn option(mut self, origin: &str, key: &str, value: &str) -> Self {
+        self.put(origin, key, value, false);
+        self
+    }
+
     /// Reads one `KEY=VALUE` of the command line.
     #[must_use]
     pub fn assignment(mut self, assignment: &str) -> Self {

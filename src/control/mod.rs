@@ -3,6 +3,7 @@
 mod signals;
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reactor::op::ShardId;
@@ -62,10 +63,7 @@ fn watch(handle: &Handle<Mail>, settings: &ShardSettings) -> Ended {
         match report {
             Report::Line(level, line) => log(level, &format!("shard {}: {line}", shard.0)),
             Report::Recovered(line) => {
-                log(
-                    Level::Info,
-                    &format!("shard {}: recovered, {line}", shard.0),
-                );
+                log(Level::Info, &format!("shard {}: {line}", shard.0));
             }
             Report::Listening(_) => {
                 listening += 1;
@@ -96,26 +94,42 @@ fn welcome(settings: &ShardSettings) {
     for addr in &settings.listen {
         lines.push_str(&format!("listening on {addr}\n"));
     }
-    let first = settings
-        .listen
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let whole = |dir: &String| {
+        let whole = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.into());
+        whole.display().to_string()
+    };
+    let dirs: Vec<_> = settings.broker.log_dirs.iter().map(whole).collect();
+    let program = std::env::args().next();
     lines.push_str(&format!(
-        "data in {}, {} shard(s), durability = {}\n\
-         try: ringlog topic create first --bootstrap {first}\n\
-         \x20    ringlog produce first --bootstrap {first}\n\
-         \x20    ringlog consume first --follow --bootstrap {first}\n",
-        settings.broker.log_dirs.join(", "),
+        "data in {}, {} shard(s), durability = {}\n{}",
+        dirs.join(", "),
         settings.shards,
         match settings.broker.durability {
             storage::types::Durability::Disk => "disk (an acknowledged record is on disk)",
             storage::types::Durability::Memory => "memory (an acknowledged record is in memory)",
         },
+        to_try(program.as_deref().unwrap_or("ringlog"), &settings.listen)
     ));
     // A closed standard output is no reason to stop a broker.
     let _ = out.write_all(lines.as_bytes());
     let _ = out.flush();
+}
+
+/// Three commands that work in the shell from which `program` was started.
+fn to_try(program: &str, listen: &[SocketAddr]) -> String {
+    let reached = listen.first().map(|address| match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => *address,
+    });
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 9092));
+    let broker = reached.filter(|reached| *reached != usual);
+    let broker = broker.map_or(String::new(), |reached| format!(" --bootstrap {reached}"));
+    format!(
+        "try: {program} topic create first{broker}\n\
+         \x20    echo hello | {program} produce first{broker}\n\
+         \x20    {program} consume first --follow{broker}\n"
+    )
 }
 
 /// One line on standard error.
@@ -126,4 +140,29 @@ pub fn log(level: Level, line: &str) {
         Level::Error => "error",
     };
     let _ = writeln!(std::io::stderr().lock(), "ringlog: {word}: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_to_try_reach_the_broker() {
+        let of = |address: &str| {
+            let listen = [address.parse().unwrap(), "[::1]:7".parse().unwrap()];
+            let lines = to_try("target/release/ringlog", &listen);
+            lines.lines().last().unwrap().trim().to_owned()
+        };
+        let usual = "target/release/ringlog consume first --follow";
+        assert_eq!(of("127.0.0.1:9092"), usual);
+        for (address, reached) in [
+            ("127.0.0.1:9093", "127.0.0.1:9093"),
+            ("0.0.0.0:5", "127.0.0.1:5"),
+            ("[::]:5", "[::1]:5"),
+            ("192.0.2.1:9092", "192.0.2.1:9092"),
+        ] {
+            assert_eq!(of(address), format!("{usual} --bootstrap {reached}"));
+        }
+        assert_eq!(of("0.0.0.0:9092"), usual);
+    }
 }

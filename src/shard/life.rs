@@ -304,21 +304,24 @@ impl Shard {
 
 /// What recovery found, in words.
 fn recovered(report: &RecoveryReport) -> String {
-    let how = if report.unclean {
-        "after an unclean stop"
-    } else {
-        "after a clean stop"
+    let with_data = report.partitions.iter();
+    let with_data = with_data.filter(|partition| partition.id != METADATA);
+    let found = match with_data.count() {
+        0 => "no partition holds data".to_owned(),
+        1 => "1 partition holds data".to_owned(),
+        count => format!("{count} partitions hold data"),
     };
-    let partitions = report.partitions.len();
+    let how = match (report.start_number, report.unclean) {
+        (1, _) => return "begun in a new data directory".to_owned(),
+        (_, true) => "after an unclean stop",
+        (_, false) => "after a clean stop",
+    };
     let fenced = report
         .partitions
         .iter()
         .filter(|partition| partition.fenced)
         .count();
-    let mut line = format!(
-        "start {} {how}: {partitions} partitions hold data",
-        report.start_number
-    );
+    let mut line = format!("recovered, start {} {how}: {found}", report.start_number);
     if fenced > 0 {
         line.push_str(&format!(", {fenced} of them damaged and fenced"));
     }

@@ -45,6 +45,12 @@ fn inspect_all(out: &mut dyn Write, arguments: &Arguments) -> Outcome<usize> {
     let mut items = Items::new(out, arguments.json);
     let mut damaged = 0;
     for path in &arguments.paths {
+        if let Some(dir) = in_use(path) {
+            eprintln!(
+                "ringlog: warning: a broker uses {}: what it is writing just now may look damaged",
+                dir.display()
+            );
+        }
         for file in files_under(path)? {
             match kind_of(&file) {
                 Some(kind) => damaged += usize::from(!print(&mut items, &file, kind, arguments)?),
@@ -62,6 +68,15 @@ fn inspect_all(out: &mut dyn Write, arguments: &Arguments) -> Outcome<usize> {
     }
     items.flush()?;
     Ok(damaged)
+}
+
+/// The log directory that `path` lies in, if a process holds its lock.
+fn in_use(path: &Path) -> Option<&Path> {
+    let is_log_dir = |dir: &&Path| dir.join("meta").is_file() && dir.join("lock").is_file();
+    let dir = path.ancestors().find(is_log_dir)?;
+    let lock = fs::File::open(dir.join("lock")).ok()?;
+    let is_held = matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock));
+    is_held.then_some(dir)
 }
 
 fn kind_of(path: &Path) -> Option<Kind> {

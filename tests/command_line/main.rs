@@ -1,34 +1,78 @@
 //! The program as a person uses it: a broker of its own, commands, what they print.
 
+mod directories;
+mod starts;
+
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ringlog");
 
 /// A running broker; killed when the test is over.
 struct Broker {
     child: Child,
+    /// The first address that it listens on.
     address: String,
+    /// What it printed when it was ready.
+    told: Vec<String>,
+    errors: PathBuf,
 }
 
 impl Broker {
-    fn start(data: &PathBuf, shards: &str) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0", "--shards", shards])
-            .args(["--set", "arena.bytes=16777216", "--data-dir"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+    fn start(data: &Path, shards: &str) -> Self {
+        Self::start_with(data, &["--listen", "127.0.0.1:0", "--shards", shards])
+    }
+
+    /// Starts one over the directory `data` and waits until it listens.
+    fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let errors = data.with_extension("errors");
+        let mut child = serve(data, arguments)
+            .stderr(File::create(&errors).expect("a file for what it says"))
             .spawn()
             .expect("the program starts");
         let output = child.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let told = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        let address = told.expect("the broker says where it listens");
+        let mut told: Vec<String> = Vec::new();
+        // The last of the commands to try ends what it says at the start.
+        while !told.last().is_some_and(|line| line.contains(" --follow")) {
+            match lines.next() {
+                Some(line) => told.push(line),
+                None => panic!("it does not start: {}", read(&errors)),
+            }
+        }
+        let address = told
+            .iter()
+            .find_map(|line| line.strip_prefix("listening on "));
+        let address = address
+            .expect("the broker says where it listens")
+            .to_owned();
         // What it says later must have somewhere to go.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        Self {
+            child,
+            address,
+            told,
+            errors,
+        }
+    }
+
+    /// What it has said on standard error.
+    fn said(&self) -> String {
+        read(&self.errors)
+    }
+
+    /// SIGTERM, and how it ended.
+    fn stop(&mut self) -> ExitStatus {
+        let order = format!("kill -TERM {}", self.child.id());
+        let told = Command::new("sh").args(["-c", &order]).status();
+        assert!(
+            told.is_ok_and(|status| status.success()),
+            "cannot send SIGTERM"
+        );
+        self.child.wait().expect("it ends")
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Output {
@@ -71,10 +115,45 @@ impl Drop for Broker {
     }
 }
 
+/// The command that starts a broker over the directory `data`.
+fn serve(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("serve")
+        .args(arguments)
+        .args(["--set", "arena.bytes=16777216", "--data-dir"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// What a broker that cannot start says; it must end by itself.
+fn refused_start(data: &Path, arguments: &[&str]) -> String {
+    let mut child = serve(data, arguments).spawn().expect("the program starts");
+    let begin = Instant::now();
+    while child.try_wait().expect("it is ours").is_none() {
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().expect("killed");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().expect("it has ended");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.stdout.is_empty(), "it started: {told}");
+    assert!(!output.status.success(), "{told}");
+    told
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
 /// A fresh directory of this test.
 fn data(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = fs::remove_dir_all(&dir);
     dir
 }
 
@@ -273,6 +352,11 @@ fn settings_are_checked_and_shown() {
     assert!(!ok && told.contains("num.partitions"), "{told}");
     let (ok, told) = run(&["config", "show", "--set", "num.partitions=3"]);
     assert!(ok && told.contains("num.partitions  3"), "{told}");
+    let (ok, told) = run(&["config", "show", "num.partition"]);
+    assert!(
+        !ok && told.contains("did you mean num.partitions?"),
+        "{told}"
+    );
     for shell in ["bash", "zsh", "fish"] {
         assert!(run(&["completions", shell]).1.contains("reset-offsets"));
     }
