@@ -209,6 +209,10 @@ impl Record {
                 cluster_id,
                 node_id,
             } => {
+                if *node_id < 0 {
+                    let what = format!("the node has the number {node_id}");
+                    return Err(RecordError::Inconsistent(what));
+                }
                 image.cluster_id = Arc::from(cluster_id.as_str());
                 image.node_id = *node_id;
             }

@@ -4,7 +4,14 @@
 //! `RINGLOG_FUZZ_ITERATIONS` (inputs a target, 3000 by default) and `RINGLOG_FUZZ_SEED` (a number)
 //! choose how much and where.
 
+#[allow(dead_code, reason = "the codec's tests use the rest of it")]
+#[path = "../../net/tests/wire/draw.rs"]
+mod draw;
+mod messages;
 mod mutate;
+#[allow(dead_code, reason = "the build script uses the rest of it")]
+#[path = "../../net/codegen/schema.rs"]
+mod schema;
 mod targets;
 
 use bytes::Bytes;

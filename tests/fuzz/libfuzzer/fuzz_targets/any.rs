@@ -3,6 +3,14 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "the codec's tests use the rest of it")]
+#[path = "../../../../net/tests/wire/draw.rs"]
+mod draw;
+#[path = "../../messages.rs"]
+mod messages;
+#[allow(dead_code, reason = "the build script uses the rest of it")]
+#[path = "../../../../net/codegen/schema.rs"]
+mod schema;
 #[path = "../../targets.rs"]
 mod targets;
 
@@ -13,7 +21,11 @@ use targets::{TARGETS, Target};
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let name = std::env::var("RINGLOG_FUZZ_TARGET").unwrap_or_default();
-    let known = TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join(", ");
+    let known = TARGETS
+        .iter()
+        .map(|target| target.name)
+        .collect::<Vec<_>>()
+        .join(", ");
     let found = TARGETS.iter().find(|target| target.name == name);
     found.unwrap_or_else(|| panic!("RINGLOG_FUZZ_TARGET must be one of {known}, not {name:?}"))
 });
