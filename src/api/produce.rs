@@ -44,6 +44,9 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let message = refused_whole.as_ref().and_then(|(_, text)| text.clone());
     let last = last_of_each(&request);
     for topic in request.topic_data {
+        if topic.partition_data.is_empty() {
+            continue;
+        }
         let found = topics::find(cx.image, &topic.name, topic.topic_id, cx.version() >= 13);
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {

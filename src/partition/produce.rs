@@ -227,7 +227,7 @@ fn refusal(rejection: Rejection, log_start: i64) -> Refusal {
         trouble,
         record_errors: rejection.record_errors,
         message: Some(rejection.message),
-        log_start,
+        log_start: if rejection.before_log { -1 } else { log_start },
     }
 }
 
@@ -238,7 +238,11 @@ fn append_refusal(error: &AppendError, log_start: i64) -> Refusal {
         AppendError::NoSpace | AppendError::Fenced | AppendError::Busy => Trouble::Storage,
     };
     Refusal {
-        log_start,
+        log_start: if trouble == Trouble::Storage {
+            -1
+        } else {
+            log_start
+        },
         ..Refusal::plain(trouble)
     }
 }

@@ -93,11 +93,8 @@ fn deltas(batch: &Bytes) -> Option<(bool, bool)> {
 }
 
 /// Why we refuse what Kafka stored: only what no consumer could make sense of.
-fn reasonably_stricter(stored: &Bytes, rejection: &Rejection, input: &[u8]) -> bool {
-    let bits = |bytes: &[u8]| Header::of(bytes).map(|header| header.summary().attributes);
-    let claims_append_time = bits(input).is_some_and(Attributes::log_append_time);
+fn reasonably_stricter(stored: &Bytes, rejection: &Rejection) -> bool {
     match rejection.why {
-        Reject::InvalidTimestamp => claims_append_time,
         // The records cannot be read, or name offsets outside of their batch.
         Reject::InvalidRecord | Reject::Undecodable => {
             !deltas(stored).is_some_and(|(_, inside)| inside)
@@ -177,7 +174,7 @@ fn batches_meet_the_fate_that_kafka_gives_them() {
             }
             (Err(rejection), ["ok", hex]) => {
                 stricter += 1;
-                reasonably_stricter(&unhex(hex).into(), rejection, &input)
+                reasonably_stricter(&unhex(hex).into(), rejection)
             }
             _ => false,
         };

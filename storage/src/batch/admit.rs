@@ -79,6 +79,9 @@ pub struct Rejection {
     pub record_errors: Vec<(i32, Option<String>)>,
     /// One sentence for the client.
     pub message: String,
+    /// Whether it was found before the partition's log had a say, so that Kafka does not tell
+    /// where the log starts.
+    pub before_log: bool,
 }
 
 impl Rejection {
@@ -87,6 +90,10 @@ impl Rejection {
             why,
             record_errors: Vec::new(),
             message: message.into(),
+            before_log: matches!(
+                why,
+                Reject::Corrupt | Reject::MessageTooLarge | Reject::RecordListTooLarge
+            ),
         }
     }
 }
@@ -122,7 +129,10 @@ pub struct Admitted {
 /// # Errors
 /// The first broken rule, in Kafka's order.
 pub fn admit(records: Bytes, rules: &Rules) -> Result<Admitted, Rejection> {
-    let batch = only_batch(records, rules)?;
+    let batch = only_batch(records, rules).map_err(|rejection| Rejection {
+        before_log: true,
+        ..rejection
+    })?;
     let summary = check_frame(&batch, rules)?;
     let codec = summary.attributes.codec().map_err(|id| {
         Rejection::new(
@@ -407,10 +417,9 @@ fn check_record(record: &RecordView<'_>, summary: &Summary, rules: &Rules) -> Re
     if record.offset_delta < 0 || record.offset_delta > summary.last_offset_delta {
         return Err(Fault::Offset(record.offset_delta));
     }
-    if summary.attributes.log_append_time() && rules.origin == Origin::Client {
-        return Err(Fault::TimeType);
-    }
-    let timestamp = timestamp(summary, record.timestamp_delta).ok_or(Fault::TimeOverflow)?;
+    let own = timestamp(summary, record.timestamp_delta).ok_or(Fault::TimeOverflow)?;
+    let claimed = claims_broker_time(summary, rules);
+    let timestamp = if claimed { summary.max_timestamp } else { own };
     if !rules.log_append_time && timestamp != NO_TIMESTAMP {
         let from = rules.now_ms.saturating_sub(rules.before_max_ms);
         let to = rules.now_ms.saturating_add(rules.after_max_ms);
@@ -421,8 +430,16 @@ fn check_record(record: &RecordView<'_>, summary: &Summary, rules: &Rules) -> Re
                 allowed: (from, to),
             });
         }
+    } else if claimed {
+        return Err(Fault::TimeType);
     }
     Ok(timestamp)
+}
+
+/// Whether a client says that its times are the broker's. Kafka then takes the batch's latest time
+/// for that of each record.
+const fn claims_broker_time(summary: &Summary, rules: &Rules) -> bool {
+    summary.attributes.log_append_time() && matches!(rules.origin, Origin::Client)
 }
 
 /// The faulty records of a batch.
@@ -468,6 +485,7 @@ impl Faults {
             why,
             record_errors: self.named,
             message,
+            before_log: false,
         })
     }
 }
@@ -526,7 +544,11 @@ fn rebuild(
     let failed = || Rejection::new(Reject::MessageTooLarge, "The batch cannot be built anew.");
     for record in Walk::new(area, summary.count) {
         let record = record.map_err(|_| failed())?;
-        let time = summary.base_timestamp.wrapping_add(record.timestamp_delta);
+        let time = if claims_broker_time(summary, rules) {
+            summary.max_timestamp
+        } else {
+            summary.base_timestamp.wrapping_add(record.timestamp_delta)
+        };
         builder
             .append_parts(time, record.key, record.value, record.headers())
             .map_err(|_| failed())?;

@@ -472,16 +472,12 @@ fn duplicate(log: &Log, batch: &Admitted) -> Result<Option<Appended>, AppendErro
             base_offset,
             last_offset,
             timestamp,
-        }) => {
-            let by_append = batch.header.attributes.log_append_time();
-            let log_append_time_ms = if by_append { timestamp } else { -1 };
-            Ok(Some(Appended {
-                base_offset,
-                last_offset,
-                log_append_time_ms,
-                duplicate: true,
-            }))
-        }
+        }) => Ok(Some(Appended {
+            base_offset,
+            last_offset,
+            log_append_time_ms: timestamp,
+            duplicate: true,
+        })),
         Err(ProducerError::OutOfOrderSequence { .. }) => Err(AppendError::OutOfOrderSequence),
         Err(ProducerError::InvalidEpoch { .. }) => Err(AppendError::InvalidProducerEpoch),
     }
