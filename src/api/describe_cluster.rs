@@ -30,12 +30,14 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         }
         CONTROLLERS => {
             // KIP-919: the endpoints of controllers are asked of controllers only.
+            response.endpoint_type = BROKERS;
             response.error_code = Code::MISMATCHED_ENDPOINT_TYPE.0;
             let message = "The request was sent to an endpoint of type BROKER, but we wanted an \
                            endpoint of type CONTROLLER";
             response.error_message = Some(Str::from_static(message));
         }
         other => {
+            response.endpoint_type = BROKERS;
             response.error_code = Code::UNSUPPORTED_ENDPOINT_TYPE.0;
             response.error_message = Some(format!("Unsupported endpoint type {other}").into());
         }

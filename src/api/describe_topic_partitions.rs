@@ -118,6 +118,7 @@ fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: code.0,
         name: Some(name),
+        topic_authorized_operations: topics::TOPIC_OPERATIONS,
         ..Default::default()
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let limits = Limits {
         replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
         negative: request.max_bytes < 0,
+        committed_only: request.isolation_level == 1,
         bytes_max,
         bytes_min: request.min_bytes.max(0) as u64,
         wait_ms,
@@ -69,6 +70,8 @@ struct Limits {
     replica: bool,
     /// The client wants less than nothing.
     negative: bool,
+    /// READ_COMMITTED: the answer lists aborted transactions, of which there are none yet.
+    committed_only: bool,
     bytes_max: usize,
     bytes_min: u64,
     wait_ms: u64,
@@ -123,8 +126,11 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
     let mut urgent = false;
     for (at, part) in wanted.iter().enumerate() {
         let mut answer = unanswered(part);
-        let resolved = resolve(cx, &part.key);
-        match resolved.and_then(|id| limits.check(part).map(|()| id)) {
+        let found = resolve(cx, &part.key);
+        if found.is_ok() && !limits.committed_only {
+            answer.aborted_transactions = None;
+        }
+        match found.and_then(|id| limits.check(part).map(|()| id)) {
             Ok(id) => {
                 let part = FetchPart {
                     index: u32::try_from(at).unwrap_or(u32::MAX),
@@ -157,16 +163,14 @@ fn read(cx: &mut Cx<'_>, context: Context, wanted: Vec<Wanted>, limits: &Limits)
     let calls: Vec<(u16, Call)> = parts
         .into_iter()
         .map(|(shard, parts)| {
-            (
-                shard,
-                Call::Fetch(FetchCall {
-                    parts,
-                    bytes_max,
-                    bytes_min,
-                    deadline,
-                    shared,
-                }),
-            )
+            let call = FetchCall {
+                parts,
+                bytes_max,
+                bytes_min,
+                deadline,
+                shared,
+            };
+            (shard, Call::Fetch(call))
         })
         .collect();
     let finish = move |cx: &mut FinishCx<'_>, got: Vec<Answer>| {

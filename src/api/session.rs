@@ -127,7 +127,7 @@ impl FetchSessions {
     ) -> Result<(Context, Vec<Wanted>), SessionError> {
         if epoch == FINAL_EPOCH || epoch == INITIAL_EPOCH {
             self.sessions.remove(&id);
-            if epoch == FINAL_EPOCH || wanted.is_empty() {
+            if epoch == FINAL_EPOCH {
                 return Ok((Context::Sessionless, wanted));
             }
             let context = self.create(uses_ids, &wanted, now);

@@ -67,7 +67,7 @@ impl Epochs {
     /// the asked epoch and the start of the first, since those records are deleted.
     #[must_use]
     pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> (i32, i64) {
-        if epoch < 0 {
+        if epoch == UNKNOWN.0 {
             return UNKNOWN;
         }
         if self.latest() == Some(epoch) {
