@@ -4,8 +4,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import org.apache.kafka.common.message.CreateTopicsResponseData;
 import org.apache.kafka.common.message.InitProducerIdResponseData;
@@ -16,9 +18,10 @@ import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ApiMessage;
 
 /**
- * Sends a table of wrong requests to a broker and prints the codes and messages of the answers.
+ * Sends a table of requests to a broker and prints the codes and messages of the answers, or the
+ * whole answers.
  *
- * <p>Usage: ErrorTable BOOTSTRAP TABLE. A line of the table is one of
+ * <p>Usage: ErrorTable BOOTSTRAP TABLE codes|whole. A line of the table is one of
  * <pre>
  *   # comment
  *   KEY VERSION | what is wrong | {the fields of the body that differ from their defaults}
@@ -26,7 +29,13 @@ import org.apache.kafka.common.protocol.ApiMessage;
  *   bytes | what is wrong | HEX of a whole frame
  *   do KEY VERSION | why | {...}       prepares what follows; repeated until it succeeds
  *   reconnect
+ *   on NAME LINE                       the line on another connection, which has this name
+ *   send KEY VERSION | what | {...}    without waiting; `take` prints the answer
+ *   take
+ *   keep $NAME FIELD                   a field of the last printed answer, to be used below
  * </pre>
+ * Before KEY may stand `stricter` (ringlog refuses what Apache Kafka stores, on purpose) and
+ * `ordered` (the lists of the answer have an order; others are compared sorted).
  * `$id:TOPIC` stands for a topic's id, `$member` for the member of the group `live`, `$producer`
  * for a producer id of this run.
  */
@@ -38,10 +47,22 @@ final class ErrorTable {
         .enable(JsonReadFeature.ALLOW_SINGLE_QUOTES).build();
     private final Messages messages = new Messages(new Batches());
     private final Map<String, String> names = new HashMap<>();
-    private final Wire wire;
+    private final Map<String, Wire> others = new HashMap<>();
+    private final Map<Wire, Taking> pending = new HashMap<>();
+    private final Shown shown;
+    private final String bootstrap;
+    private Wire wire;
+    private ApiMessage last;
+    private Taking lastTaken;
 
-    private ErrorTable(String bootstrap) {
-        wire = new Wire(bootstrap);
+    private ErrorTable(String bootstrap, boolean whole) {
+        this.bootstrap = bootstrap;
+        shown = new Shown(whole, names);
+        wire = new Wire(bootstrap, shown);
+    }
+
+    private int cases() {
+        return wire.cases() + others.values().stream().mapToInt(Wire::cases).sum();
     }
 
     private static ApiKeys key(String name) {
@@ -71,17 +92,21 @@ final class ErrorTable {
         return found.equals("NONE") || found.equals("\"\"");
     }
 
+    private static List<String> errors(ApiKeys key, int version, ApiMessage answer) {
+        return Shown.errors(Shown.json(key, answer, (short) version));
+    }
+
     private void prepare(ApiKeys key, int version, String body) throws Exception {
         ApiMessage answer = wire.ask(key, version, request(key, body));
         long end = System.nanoTime() + READY_NS_MAX;
-        while (!Wire.errors(key, version, answer).stream().allMatch(this::harmless)) {
+        while (!errors(key, version, answer).stream().allMatch(this::harmless)) {
             if (System.nanoTime() > end) {
-                throw new IllegalStateException(Wire.errors(key, version, answer).toString());
+                throw new IllegalStateException(errors(key, version, answer).toString());
             }
             Thread.sleep(100);
             answer = wire.ask(key, version, request(key, body));
         }
-        if (answer instanceof CreateTopicsResponseData) {
+        if (answer instanceof CreateTopicsResponseData || answer instanceof MetadataResponseData) {
             learnTopics();
         } else if (answer instanceof JoinGroupResponseData joined) {
             names.put("$member", joined.memberId());
@@ -97,35 +122,68 @@ final class ErrorTable {
             names.put("$id:" + topic.name() + "'", topic.topicId() + "'"));
     }
 
+    private void keep(String name, String field) {
+        JsonNode answer = Shown.json(lastTaken.key, last, (short) lastTaken.version);
+        names.put(name, answer.findValue(field).asText());
+    }
+
     private void line(String line) throws Exception {
         if (line.isBlank() || line.startsWith("#")) {
             return;
         }
-        if (line.equals("reconnect")) {
-            wire.reconnect();
-            return;
+        String[] words = line.split(" ");
+        switch (words[0]) {
+            case "on" -> {
+                Wire before = wire;
+                wire = others.computeIfAbsent(words[1], name -> new Wire(bootstrap, shown));
+                line(line.split(" ", 3)[2]);
+                wire = before;
+            }
+            case "reconnect" -> wire.reconnect();
+            case "take" -> take(pending.remove(wire));
+            case "keep" -> keep(words[1], words[2]);
+            default -> request(line.split(" \\| ", 3));
         }
-        String[] parts = line.split(" \\| ", 3);
+    }
+
+    private void request(String[] parts) throws Exception {
         if (parts[0].equals("bytes")) {
             wire.showBytes(parts[1], HexFormat.of().parseHex(parts[2].replace(" ", "")));
             return;
         }
-        String[] head = parts[0].split(" ");
-        boolean prepares = head[0].equals("do");
-        ApiKeys key = key(head[prepares ? 1 : 0]);
-        int version = Integer.parseInt(head[prepares ? 2 : 1]);
+        List<String> head = new ArrayList<>(List.of(parts[0].split(" ")));
+        boolean prepares = head.remove("do");
+        boolean waits = !head.remove("send");
+        boolean ordered = head.remove("ordered");
+        String name = head.remove("stricter") ? "stricter, " + parts[1] : parts[1];
+        ApiKeys key = key(head.get(0));
+        int version = Integer.parseInt(head.get(1));
         if (prepares) {
             prepare(key, version, parts[2]);
-        } else if (parts[2].startsWith("hex")) {
-            wire.showRaw(parts[1], key, version,
-                HexFormat.of().parseHex(parts[2].substring(3).replace(" ", "")));
+            return;
+        }
+        byte[] body = parts[2].startsWith("hex")
+            ? HexFormat.of().parseHex(parts[2].substring(3).replace(" ", ""))
+            : Wire.bytes(request(key, parts[2]), version);
+        wire.send(key, version, body);
+        Taking taking = new Taking(name, key, version, ordered);
+        if (waits) {
+            take(taking);
         } else {
-            wire.show(parts[1], key, version, request(key, parts[2]));
+            pending.put(wire, taking);
         }
     }
 
+    private record Taking(String name, ApiKeys key, int version, boolean ordered) {}
+
+    private void take(Taking taking) {
+        wire.take(taking.name, taking.key, taking.version, taking.ordered);
+        last = wire.last();
+        lastTaken = taking;
+    }
+
     public static void main(String[] args) throws Exception {
-        ErrorTable table = new ErrorTable(args[0]);
+        ErrorTable table = new ErrorTable(args[0], args[2].equals("whole"));
         int number = 0;
         for (String line : Files.readAllLines(Path.of(args[1]))) {
             number++;
@@ -135,6 +193,6 @@ final class ErrorTable {
                 throw new IllegalStateException(args[1] + ":" + number + ": " + e, e);
             }
         }
-        System.out.println(table.wire.cases() + " requests");
+        System.out.println(table.cases() + " requests");
     }
 }

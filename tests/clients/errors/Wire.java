@@ -1,20 +1,14 @@
-import com.fasterxml.jackson.databind.JsonNode;
-import java.io.ByteArrayOutputStream;
 import java.io.DataInputStream;
 import java.io.EOFException;
 import java.io.IOException;
-import java.lang.reflect.Method;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketException;
 import java.net.SocketTimeoutException;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.List;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
-import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.MessageUtil;
 import org.apache.kafka.common.requests.RequestHeader;
 import org.apache.kafka.common.requests.ResponseHeader;
@@ -27,10 +21,13 @@ final class Wire {
     private final InetSocketAddress address;
     private Socket socket;
     private DataInputStream in;
+    private final Shown shown;
     private int correlation;
     private int cases;
+    private ApiMessage last;
 
-    Wire(String bootstrap) {
+    Wire(String bootstrap, Shown shown) {
+        this.shown = shown;
         int colon = bootstrap.lastIndexOf(':');
         address = new InetSocketAddress(
             bootstrap.substring(0, colon), Integer.parseInt(bootstrap.substring(colon + 1)));
@@ -38,6 +35,11 @@ final class Wire {
 
     int cases() {
         return cases;
+    }
+
+    /** The last answer that was printed, or null. */
+    ApiMessage last() {
+        return last;
     }
 
     /** Ends the connection; the next request opens another. */
@@ -60,26 +62,40 @@ final class Wire {
 
     /** Sends a request and returns its answer. */
     ApiMessage ask(ApiKeys key, int version, ApiMessage request) throws IOException {
-        byte[] body = MessageUtil.toByteBufferAccessor(request, (short) version).buffer().array();
-        return answer(key, (short) version, frame(key, (short) version, body));
+        send(key, version, bytes(request, version));
+        return read(key, (short) version);
     }
 
-    /** The error codes and messages of an answer, in the order of the message's definition. */
-    static List<String> errors(ApiKeys key, int version, ApiMessage answer) {
-        List<String> found = new ArrayList<>();
-        collect(json(key, answer, (short) version), "", found);
-        return found;
+    static byte[] bytes(ApiMessage request, int version) {
+        return MessageUtil.toByteBufferAccessor(request, (short) version).buffer().array();
     }
 
-    /** Sends a request and prints the error codes and messages of its answer. */
-    void show(String name, ApiKeys key, int version, ApiMessage request) {
-        print(name, key, version, () -> ask(key, version, request));
+    /** Sends a request, whose body may be wrong, without waiting for its answer. */
+    void send(ApiKeys key, int version, byte[] body) throws IOException {
+        connect();
+        socket.getOutputStream().write(frame(key, (short) version, body));
+        socket.getOutputStream().flush();
     }
 
-    /** The same for a body made by hand. */
-    void showRaw(String name, ApiKeys key, int version, byte[] body) {
-        print(name, key, version, () ->
-            answer(key, (short) version, frame(key, (short) version, body)));
+    /** Prints the answer to what was sent. */
+    void take(String name, ApiKeys key, int version, boolean ordered) {
+        cases++;
+        last = null;
+        String result;
+        try {
+            last = read(key, (short) version);
+            result = shown.text(key, version, last, ordered);
+        } catch (SocketTimeoutException e) {
+            result = "no answer";
+            close();
+        } catch (EOFException | SocketException e) {
+            result = "closed";
+            close();
+        } catch (IOException | RuntimeException e) {
+            result = "unreadable: " + e;
+            close();
+        }
+        System.out.println(key.name + " v" + version + ", " + name + ": " + result);
     }
 
     /** Sends bytes as they are, and prints whether anything comes back. */
@@ -104,29 +120,6 @@ final class Wire {
         close();
     }
 
-    private interface Exchange {
-        ApiMessage run() throws IOException;
-    }
-
-    private void print(String name, ApiKeys key, int version, Exchange exchange) {
-        cases++;
-        String result;
-        try {
-            List<String> found = errors(key, version, exchange.run());
-            result = found.isEmpty() ? "answered" : String.join(", ", found);
-        } catch (SocketTimeoutException e) {
-            result = "no answer";
-            close();
-        } catch (EOFException | SocketException e) {
-            result = "closed";
-            close();
-        } catch (IOException | RuntimeException e) {
-            result = "unreadable: " + e;
-            close();
-        }
-        System.out.println(key.name + " v" + version + ", " + name + ": " + result);
-    }
-
     private void close() {
         try {
             reconnect();
@@ -144,10 +137,7 @@ final class Wire {
         return all.array();
     }
 
-    private ApiMessage answer(ApiKeys key, short version, byte[] frame) throws IOException {
-        connect();
-        socket.getOutputStream().write(frame);
-        socket.getOutputStream().flush();
+    private ApiMessage read(ApiKeys key, short version) throws IOException {
         ByteBufferAccessor reader = new ByteBufferAccessor(ByteBuffer.wrap(readFrame()));
         short read = version;
         ResponseHeader.parse(reader.buffer(), key.responseHeaderVersion(version));
@@ -167,47 +157,5 @@ final class Wire {
         byte[] bytes = new byte[length];
         in.readFully(bytes);
         return bytes;
-    }
-
-    private static JsonNode json(ApiKeys key, ApiMessage answer, short version) {
-        if (key == ApiKeys.API_VERSIONS && !key.isVersionSupported(version)) {
-            version = 0;
-        }
-        try {
-            String type = answer.getClass().getName() + "JsonConverter";
-            Method write = Class.forName(type)
-                .getMethod("write", answer.getClass(), short.class);
-            return (JsonNode) write.invoke(null, answer, version);
-        } catch (ReflectiveOperationException e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
-    private static void collect(JsonNode node, String name, List<String> found) {
-        if (node.isObject()) {
-            node.properties().forEach(field -> {
-                String child = field.getKey();
-                JsonNode value = field.getValue();
-                if (child.equals("errorCode")) {
-                    found.add(Errors.forCode((short) value.asInt()).name());
-                } else if (child.toLowerCase().contains("errormessage")) {
-                    if (!value.isNull()) {
-                        found.add('"' + value.asText() + '"');
-                    }
-                } else {
-                    collect(value, child, found);
-                }
-            });
-        } else if (node.isArray()) {
-            node.forEach(element -> collect(element, name, found));
-        }
-    }
-
-    static byte[] concat(byte[]... parts) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        for (byte[] part : parts) {
-            out.writeBytes(part);
-        }
-        return out.toByteArray();
     }
 }
