@@ -251,16 +251,19 @@ fn finish(
         session_id: context.id(),
         ..Default::default()
     };
-    let mut places: BTreeMap<&TopicKey, usize> = BTreeMap::new();
+    // A topic is named again where another came between its partitions, as in Kafka.
+    let mut topic: Option<&TopicKey> = None;
     for ((part, answer), send) in wanted.iter().zip(answers).zip(send) {
         if !send {
             continue;
         }
-        let place = *places.entry(&part.key.topic).or_insert_with(|| {
+        if topic != Some(&part.key.topic) {
+            topic = Some(&part.key.topic);
             response.responses.push(topic_response(&part.key.topic));
-            response.responses.len() - 1
-        });
-        response.responses[place].partitions.push(answer);
+        }
+        if let Some(last) = response.responses.last_mut() {
+            last.partitions.push(answer);
+        }
     }
     to.reply(|w, version| response.encode(w, version))
 }

@@ -53,7 +53,7 @@ fn reply(
             host: endpoint.host.clone(),
             port: endpoint.port,
             error_code: 0,
-            error_message: Some(Str::default()).filter(|_| to.version >= 4),
+            error_message: Some(Str::from_static(if to.version >= 4 { "" } else { "NONE" })),
         },
         Err((code, why)) => Coordinator {
             key,
