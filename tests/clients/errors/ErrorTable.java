@@ -35,6 +35,7 @@ import org.apache.kafka.common.protocol.ApiMessage;
  *   keep $NAME FIELD                   a field of the last printed answer, to be used below
  * </pre>
  * Before KEY may stand `stricter` (ringlog refuses what Apache Kafka stores, on purpose) and
+ * `until TEXT` (asks again until the answer holds the text),
  * `ordered` (the lists of the answer have an order; others are compared sorted).
  * `$id:TOPIC` stands for a topic's id, `$member` for the member of the group `live`, `$producer`
  * for a producer id of this run.
@@ -156,8 +157,12 @@ final class ErrorTable {
         boolean waits = !head.remove("send");
         boolean ordered = head.remove("ordered");
         String name = head.remove("stricter") ? "stricter, " + parts[1] : parts[1];
+        String wanted = head.remove("until") ? head.remove(0) : null;
         ApiKeys key = key(head.get(0));
         int version = Integer.parseInt(head.get(1));
+        if (wanted != null) {
+            await(wanted, key, version, parts[2]);
+        }
         if (prepares) {
             prepare(key, version, parts[2]);
             return;
@@ -172,6 +177,16 @@ final class ErrorTable {
         } else {
             pending.put(wire, taking);
         }
+    }
+
+    /** Asks until the answer holds a text. */
+    private void await(String wanted, ApiKeys key, int version, String body) throws Exception {
+        long end = System.nanoTime() + READY_NS_MAX;
+        String answer;
+        do {
+            Thread.sleep(50);
+            answer = shown.text(key, version, wire.ask(key, version, request(key, body)), true);
+        } while (!answer.contains(wanted) && System.nanoTime() < end);
     }
 
     private record Taking(String name, ApiKeys key, int version, boolean ordered) {}
