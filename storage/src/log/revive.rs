@@ -1,6 +1,7 @@
 //! What the journals know of a partition after a start.
 
 use crate::canary::{Canary, armed};
+use crate::format::block_ceil;
 use crate::format::round::{Entry, State};
 use crate::format::segment::Ended;
 use crate::journal::scan::Chain;
@@ -188,6 +189,10 @@ impl Revived {
             }
             Entry::Roll { ended, base, .. } if ended.base == last.base => {
                 last.rolled = true;
+                if last.pieces.is_empty() && last.pos == block_ceil(ended.end) {
+                    // All of it, padding included, is in its file.
+                    last.end = ended.end;
+                }
                 if last.end != ended.end {
                     self.damaged = Some("the journal contradicts itself".to_owned());
                     return;
@@ -227,7 +232,7 @@ impl RevivedSegment {
     /// The bytes from `pos` to the end, given those of the extents in order. `None` when they do
     /// not check or leave a gap.
     pub(crate) fn content(&self, mut extents: impl Iterator<Item = Bytes>) -> Option<Vec<u8>> {
-        let len = usize::try_from(self.end.checked_sub(self.pos)?).ok()?;
+        let len = usize::try_from(self.end.max(self.pos) - self.pos).ok()?;
         let mut content: Vec<u8> = Vec::new();
         for piece in &self.pieces {
             let (pos, data) = match piece {

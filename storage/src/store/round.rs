@@ -4,10 +4,10 @@ use super::api::{Event, Fx};
 use super::script::{Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
-use crate::format::block_floor;
 use crate::format::round::{
     CLEAN, Entry, OPENING, OPENING_END, ROUND_HEADER_LEN, State, put_crumb,
 };
+use crate::format::{DATA_START, block_floor};
 use crate::log::Log;
 use crate::log::segment::File;
 use crate::types::Slot;
@@ -161,7 +161,12 @@ impl Store {
                 }
                 continue;
             }
-            if !draft.state(slot, log, limit) {
+            // One that does not fit beside others gets a round of its own.
+            let alone = draft.restated.is_empty();
+            if !draft.state(slot, log, if alone { draft.limit } else { limit }) {
+                if log.fenced.is_some() {
+                    continue;
+                }
                 break;
             }
         }
@@ -411,8 +416,10 @@ impl Draft {
                 why: Bytes::copy_from_slice(why.as_bytes()),
             }
             .encode(&mut self.bytes);
+        } else if log.can_be_restated() {
+            log.restatement(&mut self.bytes);
         } else {
-            log.full_state().encode(&mut self.bytes);
+            return false;
         }
         if self.bytes.len() > limit {
             self.bytes.truncate(before);
@@ -552,18 +559,63 @@ impl Log {
         segment.journaled.is_multiple_of(crate::format::BLOCK_U64)
     }
 
-    /// Everything that recovery must know if it sees nothing older. The tail begins where the file
-    /// is durable, or at the last block.
-    pub(crate) fn full_state(&self) -> Entry {
-        let mut segment = &self.segments[self.journaled_segment()];
-        let (mut end, mut end_offset) = (segment.journaled, self.journaled_end);
+    /// The last segment of which rounds say something that counts, as a place in `segments`, and
+    /// how far: position and offset.
+    fn named(&self) -> (usize, u64, i64) {
         if self.extent_failed {
-            // What the failed round named of it does not count.
+            // What the failed round named does not count.
             let (base, pos) = self.committed_at;
-            let known = self.segments.iter().find(|segment| segment.base == base);
-            segment = known.unwrap_or(segment);
-            (end, end_offset) = (pos, self.committed_end);
+            if let Some(at) = self.segments.iter().position(|known| known.base == base) {
+                return (at, pos, self.committed_end);
+            }
         }
+        let at = self.journaled_segment();
+        (at, self.segments[at].journaled, self.journaled_end)
+    }
+
+    /// The first segment that is not complete in its file, or the one that rounds name last.
+    fn first_open(&self) -> usize {
+        let (last, ..) = self.named();
+        let mut older = self.segments.iter().take(last);
+        older.position(|segment| !segment.sealed).unwrap_or(last)
+    }
+
+    /// Whether all that [`Self::restatement`] says of segments behind the first is in memory.
+    fn can_be_restated(&self) -> bool {
+        let (first, (last, ..)) = (self.first_open(), self.named());
+        let mut later = self.segments.range(first + 1..last.max(first) + 1);
+        later.all(|segment| segment.tail.start() == DATA_START)
+    }
+
+    /// Everything that recovery must know if it sees nothing older. The tail begins where the file
+    /// is durable, or at the last block. A partition whose medium failed may have left several
+    /// segments open: they follow, as they were first named.
+    fn restatement(&self, out: &mut Vec<u8>) {
+        let (last, pos, end_offset) = self.named();
+        let first = self.first_open();
+        let upto = |at: usize| {
+            if at == last {
+                (pos, end_offset)
+            } else {
+                (self.segments[at].end, self.end_of_segment(at))
+            }
+        };
+        self.full_state(first, upto(first)).encode(out);
+        for at in first + 1..=last {
+            let (before, segment) = (&self.segments[at - 1], &self.segments[at]);
+            let (id, base) = (self.id, segment.base);
+            let ended = before.ended();
+            Entry::Roll { id, ended, base }.encode(out);
+            let (end, end_offset) = upto(at);
+            if end > DATA_START {
+                let parts = segment.tail.slice(DATA_START, end);
+                put_crumb(out, &id, base, DATA_START, end_offset, &parts);
+            }
+        }
+    }
+
+    fn full_state(&self, at: usize, (end, end_offset): (u64, i64)) -> Entry {
+        let segment = &self.segments[at];
         let mark = segment.durable();
         let tail = segment.tail.slice(mark.pos, end.max(mark.pos));
         Entry::State(State {
@@ -578,5 +630,106 @@ impl Log {
             sums: segment.sums_up_to(mark),
             tail: Bytes::from(tail.concat()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::block_ceil;
+    use crate::format::round::{Parsed, RoundHeader, parse};
+    use crate::journal::scan::{Chain, FoundRound};
+    use crate::log::revive::{Revived, replay};
+    use crate::types::{LogConfig, METADATA};
+
+    const TEXTS: [&[u8]; 3] = [b"first", b"second", b"third"];
+
+    /// A log of three segments that rounds name to their ends and whose files lack everything.
+    fn three_open_segments() -> Log {
+        let arena = reactor::buf::Arena::heap(1 << 20);
+        let mut log = Log::new(METADATA, LogConfig::default(), 0);
+        for (text, end) in TEXTS.into_iter().zip([3, 7, 9]) {
+            if log.end > 0 {
+                log.roll();
+                let before = log.segments.len() - 2;
+                log.segments[before].roll_journaled = true;
+            }
+            let active = log.active_mut();
+            assert!(active.tail.reserve(&arena, text.len()));
+            active.tail.append(text);
+            active.end += text.len() as u64;
+            active.journaled = active.end;
+            log.end = end;
+            log.journaled_end = end;
+        }
+        log
+    }
+
+    fn restated(log: &Log) -> Revived {
+        let header = RoundHeader {
+            flags: 0,
+            shard: 0,
+            dir_id: 1,
+            sequence: 5,
+            start: 1,
+            low: 5,
+            salt: 2,
+            salt_before: 1,
+        };
+        let mut bytes = vec![0; ROUND_HEADER_LEN];
+        assert!(log.can_be_restated());
+        log.restatement(&mut bytes);
+        header.seal(&mut bytes);
+        let len = bytes.len() as u64;
+        let Parsed::Round(header, entries, _) = parse(&Bytes::from(bytes), len) else {
+            panic!("a round that was just sealed does not check");
+        };
+        let chain = Chain {
+            dir: 0,
+            shard: 0,
+            rounds: vec![FoundRound { header, entries }],
+            damaged_below: 0,
+            clean: false,
+        };
+        replay(&[chain]).remove(&METADATA).expect("a full state")
+    }
+
+    /// The low mark passes all that the journal knew of a partition when it has been restated: a
+    /// fenced one may have left several segments open, and lost the older ones so.
+    #[test]
+    fn every_open_segment_of_a_fenced_partition_is_restated() {
+        let mut log = three_open_segments();
+        let revived = restated(&log);
+        assert_eq!((revived.end, &revived.damaged), (9, &None));
+        for ((segment, text), base) in revived.segments.iter().zip(TEXTS).zip([0, 3, 7]) {
+            assert_eq!(segment.base, base);
+            assert_eq!(segment.content(std::iter::empty()).as_deref(), Some(text));
+            assert_eq!(segment.rolled, base < 7);
+        }
+        // The first one is in its file, padded to whole blocks, and only its checksums are not.
+        let first = &mut log.segments[0];
+        let (from, ..) = first.begin_write(block_ceil(first.end));
+        first.end_write(from);
+        let revived = restated(&log);
+        let first = &revived.segments[0];
+        assert_eq!((revived.end, revived.segments.len()), (9, 3));
+        assert_eq!(
+            (first.end, first.pos),
+            (DATA_START + 5, block_ceil(first.end))
+        );
+        assert_eq!(first.content(std::iter::empty()), Some(Vec::new()));
+    }
+
+    /// What is neither in memory nor in a complete file cannot be said again: the journal keeps it.
+    #[test]
+    fn an_open_segment_that_left_memory_is_not_restated() {
+        let mut log = three_open_segments();
+        let second = &mut log.segments[1];
+        let (from, ..) = second.begin_write(block_ceil(second.end));
+        second.end_write(from);
+        second.tail.release(second.durable().pos, 0);
+        assert!(!log.can_be_restated());
+        log.segments[0].sealed = true;
+        assert!(log.can_be_restated());
     }
 }
