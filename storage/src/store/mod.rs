@@ -432,10 +432,16 @@ impl Store {
     }
 
     fn told_buffered(&mut self, v: usize, direct: bool, fx: &mut Fx) {
-        let vol = &mut self.vols[v];
-        if direct || vol.told_buffered {
+        let dir = &self.vols[v].dir;
+        let told = self
+            .vols
+            .iter()
+            .any(|vol| vol.told_buffered && vol.dir == *dir);
+        // Every shard has a journal in every directory: one of them tells.
+        if direct || told || self.config.shard != 0 {
             return;
         }
+        let vol = &mut self.vols[v];
         vol.told_buffered = true;
         fx.events.push(Event::Notice(format!(
             "{}: this file system has no direct I/O; everything works, more slowly",
