@@ -6,13 +6,34 @@ use std::path::{Path, PathBuf};
 /// that a cgroup quota (v2 `cpu.max`, v1 `cpu.cfs_quota_us`) leaves, rounded up. Never empty.
 #[must_use]
 pub fn available_cores() -> Vec<usize> {
-    let mut cores = affinity();
+    within(affinity(), allowed_by_quota())
+}
+
+/// The cores to bind shards to: those of the affinity mask. None where a quota allows less time
+/// than they have: every container of the machine would choose the same few.
+#[must_use]
+pub(crate) fn cores_to_bind() -> Vec<usize> {
+    bindable(affinity(), allowed_by_quota())
+}
+
+fn within(mut cores: Vec<usize>, quota: Option<usize>) -> Vec<usize> {
     if cores.is_empty() {
         cores.push(0);
     }
-    let quota = cgroup_dirs("cpu").iter().filter_map(|d| quota(d)).min();
     cores.truncate(quota.unwrap_or(usize::MAX).max(1));
     cores
+}
+
+fn bindable(cores: Vec<usize>, quota: Option<usize>) -> Vec<usize> {
+    match quota {
+        Some(quota) if quota < cores.len() => Vec::new(),
+        _ => cores,
+    }
+}
+
+/// The least that any cgroup above this process allows.
+fn allowed_by_quota() -> Option<usize> {
+    cgroup_dirs("cpu").iter().filter_map(|d| quota(d)).min()
 }
 
 /// Memory this process may use in bytes: the machine's, or less where a cgroup says so.
@@ -27,13 +48,15 @@ pub fn available_memory() -> usize {
     };
     let machine =
         usize::try_from(pages.max(0)).unwrap_or(0) * usize::try_from(page.max(0)).unwrap_or(0);
-    let limits = cgroup_dirs("memory");
-    let limit = limits
-        .iter()
+    let limit = memory_limit(&cgroup_dirs("memory"));
+    limit.map_or(machine, |limit| limit.min(machine))
+}
+
+fn memory_limit(dirs: &[PathBuf]) -> Option<usize> {
+    dirs.iter()
         .flat_map(|d| [d.join("memory.max"), d.join("memory.limit_in_bytes")])
         .filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-        .min();
-    limit.map_or(machine, |limit: usize| limit.min(machine))
+        .min()
 }
 
 fn affinity() -> Vec<usize> {
@@ -67,6 +90,10 @@ pub(crate) fn pin(core: usize) -> bool {
 /// This process's cgroup directory of `controller` and its parents, v2 and v1.
 fn cgroup_dirs(controller: &str) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    dirs_of(&text, controller, Path::new("/sys/fs/cgroup"))
+}
+
+fn dirs_of(text: &str, controller: &str, mount: &Path) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     for line in text.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -74,9 +101,9 @@ fn cgroup_dirs(controller: &str) -> Vec<PathBuf> {
             continue;
         };
         let root = if names.is_empty() {
-            PathBuf::from("/sys/fs/cgroup")
+            mount.to_owned()
         } else if names.split(',').any(|name| name == controller) {
-            Path::new("/sys/fs/cgroup").join(controller)
+            mount.join(controller)
         } else {
             continue;
         };
@@ -135,6 +162,49 @@ mod tests {
         put("cpu.max", "max 100000\n");
         assert_eq!(quota(&dir), None);
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn cores_are_bound_to_only_where_their_whole_time_may_be_used() {
+        let cores = || vec![2, 3, 4, 5];
+        assert_eq!(within(cores(), Some(2)), [2, 3]);
+        assert_eq!(within(cores(), None), cores());
+        assert_eq!(within(Vec::new(), Some(0)), [0]);
+        assert_eq!(bindable(cores(), Some(2)), [0; 0]);
+        assert_eq!(bindable(cores(), Some(4)), cores());
+        assert_eq!(bindable(cores(), None), cores());
+    }
+
+    #[test]
+    fn limits_of_both_cgroup_versions_and_of_every_level_count() {
+        let mount = std::env::temp_dir().join(format!("ringlog-cgroup-{}", std::process::id()));
+        let files = [
+            ("a/b/cpu.max", "max 100000"),
+            ("a/cpu.max", "350000 100000"),
+            ("cpu/c/cpu.cfs_quota_us", "150000"),
+            ("cpu/c/cpu.cfs_period_us", "100000"),
+            ("cpu/cpu.cfs_quota_us", "-1"),
+            ("cpu/cpu.cfs_period_us", "100000"),
+            ("a/b/memory.max", "max"),
+            ("a/memory.max", "70000"),
+            ("memory/c/memory.limit_in_bytes", "50000\n"),
+            ("memory/memory.limit_in_bytes", "9223372036854771712"),
+        ];
+        for (name, text) in files {
+            let path = mount.join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+        let both = |text: &str| {
+            let quotas = dirs_of(text, "cpu", &mount);
+            let quota = quotas.iter().filter_map(|d| quota(d)).min();
+            (quota, memory_limit(&dirs_of(text, "memory", &mount)))
+        };
+        let second = both("0::/a/b\n");
+        let first = both("4:memory:/c\n3:cpu,cpuacct:/c\n1:name=systemd:/c\n");
+        std::fs::remove_dir_all(&mount).expect("removed");
+        assert_eq!(second, (Some(4), Some(70_000)));
+        assert_eq!(first, (Some(2), Some(50_000)));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Config {
     #[must_use]
     pub fn for_shards(shards: u16) -> Self {
         Self {
-            cores: cores::available_cores(),
+            cores: cores::cores_to_bind(),
             arena_bytes_max: cores::available_memory() / 4 / usize::from(shards.max(1)),
             open_max: 65_536,
             recv_buffers: 256,
