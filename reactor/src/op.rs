@@ -123,7 +123,10 @@ pub enum Op {
     /// -> [`Done::Listening`], or [`ErrorKind::AddressInUse`] when another process has listened on
     /// it for two seconds.
     Listen { addr: SocketAddr },
-    /// Accepts until the listener is closed -> one [`Done::Accepted`] a connection.
+    /// Accepts until the listener is closed or the kernel refuses -> one [`Done::Accepted`] a
+    /// connection, or [`Done::TurnedAway`] for one that was closed at once; at last
+    /// [`Done::Failed`]. When descriptors or memory have run out, that comes after a pause, so
+    /// that accepting again at once is no busy loop.
     Accept { sock: SockId },
     /// Receives until [`Op::Pause`], end of stream or error -> one [`Done::Received`] a piece, in
     /// order, then [`Done::Eof`], [`Done::Failed`], or after a pause [`Done::Paused`].
@@ -158,6 +161,10 @@ pub enum Done {
         sock: SockId,
         peer: SocketAddr,
         local: SocketAddr,
+    },
+    /// A quarter of a shard's open files is kept from sockets, and there was no other place left.
+    TurnedAway {
+        peer: SocketAddr,
     },
     Received(Bytes),
     Paused,

@@ -582,6 +582,7 @@ fn digest(done: &Done) -> u64 {
         Done::Listed(entries) => 4 ^ mix(entries.len() as u64),
         Done::Listening { sock, .. } => 5 ^ mix(sock.0),
         Done::Accepted { sock, .. } => 6 ^ mix(sock.0),
+        Done::TurnedAway { peer } => 11 ^ u64::from(peer.port()),
         Done::Received(bytes) => 7 ^ sample(bytes),
         Done::Paused => 8,
         Done::Eof => 9,

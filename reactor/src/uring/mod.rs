@@ -33,7 +33,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use table::Table;
 
-/// How long an accept waits after the process ran out of descriptors or memory.
+/// How long the end of an accept is held back when the process ran out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// How long a lock or an address that is taken is tried again. The kernel releases what a killed
@@ -80,7 +80,8 @@ pub(crate) struct Io {
     reaped: Vec<cqueue::Entry>,
     /// Receives that ended although nobody asked: armed again when buffers may be back.
     recv_again: Vec<u32>,
-    accept_again: Vec<(SockId, Mono)>,
+    /// Accepts that the kernel ended, when to say so, and why.
+    accept_ends: Vec<(SockId, Mono, i32)>,
     taken_again: Vec<Again>,
     /// The time of this turn.
     now: Mono,
@@ -124,7 +125,7 @@ impl Io {
             ready: VecDeque::new(),
             reaped: Vec::new(),
             recv_again: Vec::new(),
-            accept_again: Vec::new(),
+            accept_ends: Vec::new(),
             taken_again: Vec::new(),
             now: Mono(0),
             ending: false,
@@ -173,8 +174,8 @@ impl Io {
         for slot in std::mem::take(&mut self.recv_again) {
             self.rearm_recv(slot);
         }
-        if self.accept_again.iter().any(|(_, at)| *at <= now) {
-            self.rearm_accepts(now);
+        if self.accept_ends.iter().any(|(_, at, _)| *at <= now) {
+            self.end_accepts(now);
         }
         if self.taken_again.iter().any(|again| again.at <= now) {
             self.try_taken_again();
@@ -220,7 +221,7 @@ impl Io {
 
     /// The next instant at which [`reap`](Self::reap) has something to do by itself.
     pub(crate) fn wake_at(&self) -> Option<Mono> {
-        let accepts = self.accept_again.iter().map(|(_, at)| *at);
+        let accepts = self.accept_ends.iter().map(|(_, at, _)| *at);
         accepts
             .chain(self.taken_again.iter().map(|again| again.at))
             .min()

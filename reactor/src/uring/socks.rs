@@ -255,9 +255,7 @@ impl Io {
         if result >= 0 {
             // SAFETY: the kernel just gave this descriptor to this accept.
             let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(result) });
-            // A connection that is gone already, or that the table has no place for, is closed by
-            // dropping it; the others go on.
-            if let Ok(done) = self.accepted(&stream) {
+            if let Some(done) = self.accepted(&stream) {
                 self.done(token, done);
             }
         }
@@ -265,48 +263,56 @@ impl Io {
             return;
         }
         if self.is_closing(sock) {
-            let flight = self.slots.take(slot);
-            if let Some(socket) = self.table.sock(sock) {
-                socket.accept = None;
-            }
-            return self.done(flight.token, failed(libc::ECANCELED));
+            return self.end_accept(slot, sock, libc::ECANCELED);
         }
         match -result {
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
-                self.accept_again
-                    .push((sock, now.after_ms(ACCEPT_PAUSE_MS)));
-            }
-            // SAFETY: the entry points to no memory.
-            _ => unsafe { self.resubmit(slot, accept_entry(sock)) },
-        }
-    }
-
-    fn accepted(&mut self, stream: &TcpStream) -> io::Result<Done> {
-        let peer = stream.peer_addr()?;
-        let local = stream.local_addr()?;
-        let sock = self.adopt_sock(stream.as_raw_fd())?;
-        Ok(Done::Accepted { sock, peer, local })
-    }
-
-    pub(super) fn rearm_accepts(&mut self, now: Mono) {
-        let (due, later) = self.accept_again.drain(..).partition(|(_, at)| *at <= now);
-        self.accept_again = later;
-        let due: Vec<(SockId, Mono)> = due;
-        for (sock, _) in due {
-            let Some(slot) = self.table.sock(sock).and_then(|s| s.accept) else {
-                continue;
-            };
-            if self.is_closing(sock) {
-                let flight = self.slots.take(slot);
-                if let Some(socket) = self.table.sock(sock) {
-                    socket.accept = None;
-                }
-                self.done(flight.token, failed(libc::ECANCELED));
-                self.close_if_quiet(sock);
-            } else {
+            // The multishot ended for a reason of its own, or that one connection has gone.
+            ..=0 | libc::EINTR | libc::EAGAIN | libc::ECONNABORTED => {
                 // SAFETY: the entry points to no memory.
                 unsafe { self.resubmit(slot, accept_entry(sock)) };
             }
+            errno => {
+                let at = now.after_ms(ACCEPT_PAUSE_MS);
+                self.accept_ends.push((sock, at, errno));
+            }
+        }
+    }
+
+    /// `None` for a connection that is gone already.
+    fn accepted(&mut self, stream: &TcpStream) -> Option<Done> {
+        let peer = stream.peer_addr().ok()?;
+        let local = stream.local_addr().ok()?;
+        // Dropping the stream closes it.
+        Some(match self.adopt_sock(stream.as_raw_fd()) {
+            Ok(sock) => Done::Accepted { sock, peer, local },
+            Err(_) => Done::TurnedAway { peer },
+        })
+    }
+
+    fn end_accept(&mut self, slot: u32, sock: SockId, errno: i32) {
+        let flight = self.slots.take(slot);
+        if let Some(socket) = self.table.sock(sock) {
+            socket.accept = None;
+        }
+        self.done(flight.token, failed(errno));
+    }
+
+    /// Says which accepts the kernel has ended, now that the pause is over.
+    pub(super) fn end_accepts(&mut self, now: Mono) {
+        let (due, later) = self
+            .accept_ends
+            .drain(..)
+            .partition(|(_, at, _)| *at <= now);
+        self.accept_ends = later;
+        let due: Vec<(SockId, Mono, i32)> = due;
+        for (sock, _, errno) in due {
+            let Some(slot) = self.table.sock(sock).and_then(|s| s.accept) else {
+                continue;
+            };
+            let closing = self.is_closing(sock);
+            let errno = if closing { libc::ECANCELED } else { errno };
+            self.end_accept(slot, sock, errno);
+            self.close_if_quiet(sock);
         }
     }
 
@@ -358,7 +364,7 @@ fn send_entry(sock: SockId, gather: &mut Gather) -> squeue::Entry {
         .build()
 }
 
-/// A bound socket. TCP_NODELAY passes from a listener to what it accepts.
+/// A bound socket. TCP_NODELAY and SO_KEEPALIVE pass from a listener to what it accepts.
 fn bind(addr: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv6() {
         libc::AF_INET6
@@ -373,6 +379,8 @@ fn bind(addr: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
     // SAFETY: just created and owned by nobody else.
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
     set(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    // As Kafka does: a peer that has vanished is noticed although nothing is sent to it.
+    set(&fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE)?;
     if reuse_port {
         set(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
     }

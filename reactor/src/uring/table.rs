@@ -52,6 +52,7 @@ pub(crate) struct Table {
     places: Vec<Place>,
     free: Vec<u32>,
     places_max: u32,
+    socks: u32,
 }
 
 impl Table {
@@ -60,7 +61,13 @@ impl Table {
             places: Vec::new(),
             free: Vec::new(),
             places_max,
+            socks: 0,
         }
+    }
+
+    /// Places that sockets may take: clients must not keep the shard from opening its own files.
+    const fn socks_max(&self) -> u32 {
+        self.places_max - self.places_max / 4
     }
 
     fn put(&mut self, entry: Entry) -> Option<u32> {
@@ -88,7 +95,11 @@ impl Table {
     }
 
     pub(crate) fn put_sock(&mut self) -> Option<SockId> {
+        if self.socks >= self.socks_max() {
+            return None;
+        }
         let index = self.put(Entry::Sock(Socket::default()))?;
+        self.socks += 1;
         let generation = self.places[index as usize].generation;
         Some(SockId(u64::from(generation) << 32 | u64::from(index)))
     }
@@ -97,7 +108,9 @@ impl Table {
     pub(crate) fn remove(&mut self, index: u32) {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
-        place.entry = Entry::Free;
+        if let Entry::Sock(_) = std::mem::replace(&mut place.entry, Entry::Free) {
+            self.socks -= 1;
+        }
         self.free.push(index);
     }
 
