@@ -47,8 +47,10 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         Err(error) => return refuse(to, error.into()),
     };
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
-    let bytes_max = bytes_max.min(cx.broker.fetch_bytes_max);
-    let wait_ms = if cx.draining {
+    let bytes_max = bytes_max
+        .min(cx.broker.fetch_bytes_max)
+        .min(cx.reply_bytes_max);
+    let wait_ms = if cx.hurried {
         0
     } else {
         u64::try_from(request.max_wait_ms).unwrap_or(0)

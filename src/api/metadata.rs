@@ -43,7 +43,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 /// Legal names of topics to be created on the way.
 fn missing(cx: &Cx<'_>, request: &Request) -> Vec<String> {
     let allowed = cx.version() < 4 || request.allow_auto_topic_creation;
-    if !allowed || !cx.broker.auto_create_topics || cx.draining {
+    if !allowed || !cx.broker.auto_create_topics || cx.hurried {
         return Vec::new();
     }
     let asked = request.topics.iter().flatten();

@@ -73,8 +73,10 @@ pub struct Cx<'a> {
     pub sessions: &'a mut FetchSessions,
     /// Producer ids that this shard may give out.
     pub producer_ids: &'a mut Range<i64>,
-    /// The broker is stopping: answer at once instead of parking.
-    pub draining: bool,
+    /// The broker is stopping, or the client has gone: answer at once instead of parking.
+    pub hurried: bool,
+    /// Bytes of records that a reply may hold without using up the memory for replies.
+    pub reply_bytes_max: usize,
 }
 
 /// What the end of a request sees: the image may be newer than at its beginning.

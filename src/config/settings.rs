@@ -145,7 +145,7 @@ pub struct BrokerSettings {
     pub num_partitions: i32,
     pub default_replication_factor: i16,
     pub request_bytes_max: usize,
-    pub connection_idle_ms: u64,
+    pub connection_idle_ms: i64,
     pub connections_max: usize,
     pub connections_per_ip_max: usize,
     pub fetch_bytes_max: usize,

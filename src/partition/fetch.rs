@@ -8,6 +8,7 @@ use reactor::op::{Mono, Now};
 use storage::store::{ReadError, ReadRequest, Reading, Store};
 use storage::types::Ticket;
 
+use crate::limits::FETCH_READS_BYTES_MAX;
 use crate::shard::mail::{Answer, ReplyTo};
 
 use super::answers::{FetchRefusal, Fetched, FetchedPart, Trouble};
@@ -164,9 +165,15 @@ impl Partitions {
             return;
         }
         self.unpark(id, &parked);
+        if self.reading_bytes >= FETCH_READS_BYTES_MAX {
+            self.fetches.insert(id, parked);
+            self.fetches_waiting.push_back(id);
+            return;
+        }
         let mut answers = Vec::with_capacity(parked.parts.len());
         let mut waiting = 0;
         let mut room = parked.bytes_max;
+        let mut reading_bytes = 0;
         let mut first = true;
         for (at, part) in parked.parts.iter().enumerate() {
             let ticket = Ticket(self.number());
@@ -180,18 +187,23 @@ impl Partitions {
                 }
                 Ok((fetched, ReadPart::Later(bytes))) => {
                     waiting += 1;
-                    self.reads
-                        .insert(ticket, (id, u32::try_from(at).unwrap_or(u32::MAX)));
+                    reading_bytes += bytes;
+                    let part = u32::try_from(at).unwrap_or(u32::MAX);
+                    self.reads.insert(ticket, (id, part, bytes));
                     (Ok(fetched), bytes)
                 }
             };
             first &= taken == 0;
             room = room.saturating_sub(taken);
+            if self.reading_bytes + reading_bytes >= FETCH_READS_BYTES_MAX {
+                room = 0;
+            }
             answers.push(FetchedPart {
                 index: part.index,
                 result,
             });
         }
+        self.reading_bytes += reading_bytes;
         if waiting == 0 {
             fx.answers.push((parked.reply_to, Answer::Fetched(answers)));
         } else {
@@ -246,21 +258,39 @@ impl Partitions {
         }
     }
 
-    /// A read from disk has ended. False if the ticket is not a fetch's.
+    /// A read from disk has ended.
     pub fn on_read(
         &mut self,
         ticket: Ticket,
         result: Result<Vec<Bytes>, ReadError>,
+        now: Now,
+        store: &mut Store,
         fx: &mut Fx,
-    ) -> bool {
-        let Some((id, part)) = self.reads.remove(&ticket) else {
-            return false;
+    ) {
+        let Some((id, part, bytes)) = self.reads.remove(&ticket) else {
+            return;
         };
+        self.take_read(id, part, result, fx);
+        self.reading_bytes -= bytes;
+        while self.reading_bytes < FETCH_READS_BYTES_MAX
+            && let Some(next) = self.fetches_waiting.pop_front()
+        {
+            self.finish_fetch(next, now, store, fx);
+        }
+    }
+
+    fn take_read(
+        &mut self,
+        id: u64,
+        part: u32,
+        result: Result<Vec<Bytes>, ReadError>,
+        fx: &mut Fx,
+    ) {
         let Some(parked) = self.fetches.get_mut(&id) else {
-            return true;
+            return;
         };
         let Some((answers, waiting)) = &mut parked.reading else {
-            return true;
+            return;
         };
         *waiting -= 1;
         if let Some(answer) = answers.get_mut(part as usize) {
@@ -280,7 +310,6 @@ impl Partitions {
         {
             fx.answers.push((parked.reply_to, Answer::Fetched(answers)));
         }
-        true
     }
 
     fn unpark(&mut self, id: u64, parked: &ParkedFetch) {

@@ -25,6 +25,9 @@ use fetch::ParkedFetch;
 use produce::{ParkedProduce, StalledPart};
 use query::ParkedQuery;
 
+/// How long appends that found no memory wait before they are tried again, in ms.
+const RETRY_MS: u64 = 20;
+
 /// What a step of this room leaves behind.
 #[derive(Debug, Default)]
 pub struct Fx {
@@ -93,11 +96,18 @@ pub struct Partitions {
     produces: BTreeMap<u64, ParkedProduce>,
     /// Parts that the arena had no room for, in arrival order: nothing overtakes them.
     stalled: VecDeque<StalledPart>,
+    /// When to try them again. Memory comes back with a flush, but also when a client takes its
+    /// replies or is closed, which nobody tells.
+    retry_at: Option<Mono>,
     fetches: BTreeMap<u64, ParkedFetch>,
     /// Parked fetches by where their answer goes, for [`Partitions::hurry`].
     fetch_of: BTreeMap<ReplyTo, u64>,
-    /// Reads that wait for the disk.
-    reads: BTreeMap<Ticket, (u64, u32)>,
+    /// Reads that wait for the disk: the fetch, its part, and the bytes that are expected.
+    reads: BTreeMap<Ticket, (u64, u32, usize)>,
+    /// Bytes that are expected from the disk for all fetches.
+    reading_bytes: usize,
+    /// Fetches that may be answered but have to wait until fewer bytes are expected.
+    fetches_waiting: VecDeque<u64>,
     queries: BTreeMap<Ticket, ParkedQuery>,
     deadlines: BTreeMap<(Mono, Parked), ()>,
     /// The broker is stopping: nothing is parked any more.
@@ -173,7 +183,8 @@ impl Partitions {
     /// The next instant at which [`Partitions::tick`] has something to do.
     #[must_use]
     pub fn wake_at(&self) -> Option<Mono> {
-        self.deadlines.first_key_value().map(|((at, _), ())| *at)
+        let deadline = self.deadlines.first_key_value().map(|((at, _), ())| *at);
+        deadline.into_iter().chain(self.retry_at).min()
     }
 
     /// Ends what has waited long enough.
@@ -188,6 +199,9 @@ impl Partitions {
                 Parked::Produce(id) => self.time_out_produce(id, fx),
                 Parked::Fetch(id) => self.finish_fetch(id, now, store, fx),
             }
+        }
+        if self.retry_at.take_if(|at| *at <= now.mono).is_some() {
+            self.retry_stalled(now, store, fx);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::shard::mail::{Answer, ReplyTo};
 
 use super::answers::{Produced, ProducedPart, Refusal, Trouble};
 use super::calls::{ProduceCall, ProducePart};
-use super::{Fx, Parked, Partitions};
+use super::{Fx, Parked, Partitions, RETRY_MS};
 
 /// A produce call some of whose parts are not durable yet.
 #[derive(Debug)]
@@ -125,7 +125,11 @@ impl Partitions {
                     .partition_point(|(offset, ..)| *offset <= needed);
                 partition.produces.insert(at, (needed, produce, index));
             }
-            Err(AppendError::Busy) => self.stalled.push_back(StalledPart { produce, part }),
+            Err(AppendError::Busy) => {
+                self.stalled.push_back(StalledPart { produce, part });
+                let again = now.mono.after_ms(RETRY_MS);
+                self.retry_at.get_or_insert(again);
+            }
             Err(error) => parked.refuse(index, append_refusal(&error, log_start)),
         }
     }

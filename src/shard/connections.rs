@@ -7,6 +7,10 @@ use bytes::Bytes;
 use net::conn::{Conn, ConnError, ConnLimits, Frame};
 use reactor::op::{Done, ErrorKind, Mono, Op, SockId, Token};
 
+use crate::limits::{GONE_MS_MAX, SMALL_REQUEST_BYTES_MAX, STALLED_MS_MAX};
+
+use super::budget::{Budget, Held};
+
 /// A connection of this shard, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
@@ -39,13 +43,37 @@ struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     receiving: Receiving,
+    held: Held,
     sending: bool,
     /// It is one of those that the broker's limits allow: nothing is received before that.
     counted: bool,
     /// The peer sends no more. What it sent before still counts: a producer that wants no
     /// acknowledgement may leave right after its last request.
-    ended: bool,
+    ended: Option<Mono>,
     closing: bool,
+}
+
+impl Connection {
+    fn holds(&self) -> Held {
+        Held {
+            requests: self.machine.in_bytes(),
+            replies: self.machine.out_bytes(),
+        }
+    }
+
+    /// Whether it holds memory and has made no progress for too long.
+    fn is_stalled(&self, requests: bool, replies: bool, now: Mono) -> Option<&'static str> {
+        if now.ms_since(self.machine.active_at()) < STALLED_MS_MAX {
+            return None;
+        }
+        if replies && self.machine.is_sending() {
+            return Some("it does not take its replies, and the memory for replies is used up");
+        }
+        let large = self.held.requests > SMALL_REQUEST_BYTES_MAX;
+        let silent = self.receiving == Receiving::On && self.machine.is_mid_request();
+        (requests && large && silent)
+            .then_some("its request does not go on, and the memory for requests is used up")
+    }
 }
 
 /// What happened to the connections in a step, for the shard to act on.
@@ -63,11 +91,20 @@ pub enum NetEvent {
         conn: ConnId,
         peer: IpAddr,
     },
+    /// The peer sends no more: nothing it asked for need wait any longer.
+    Ended {
+        conn: ConnId,
+    },
     /// The connection is gone: forget what was parked for it.
     Closed {
         conn: ConnId,
         /// Its peer, if it was counted.
         counted: Option<IpAddr>,
+    },
+    /// A line for the log: nobody can connect for the moment.
+    NotAccepting {
+        addr: SocketAddr,
+        why: String,
     },
     /// A line for the log: who was closed and why.
     Refused {
@@ -79,6 +116,7 @@ pub enum NetEvent {
 /// All sockets of one shard.
 pub struct Connections {
     limits: ConnLimits,
+    budget: Budget,
     next: u64,
     listeners: BTreeMap<u64, (SocketAddr, Option<SockId>)>,
     conns: BTreeMap<u64, Connection>,
@@ -91,9 +129,10 @@ pub struct Connections {
 
 impl Connections {
     #[must_use]
-    pub fn new(limits: ConnLimits) -> Self {
+    pub fn new(limits: ConnLimits, replies_bytes_max: usize) -> Self {
         Self {
             limits,
+            budget: Budget::new(replies_bytes_max),
             next: 0,
             listeners: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -151,14 +190,20 @@ impl Connections {
     fn on_accept(&mut self, id: u64, done: Done, now: Mono, ops: &mut Vec<(Token, Op)>) {
         match done {
             Done::Accepted { sock, peer, local } => self.admit(sock, peer, local, now, ops),
+            Done::TurnedAway { peer } => {
+                let why = "no place is left for it among the open files of its shard".to_owned();
+                self.events.push(NetEvent::Refused { peer, why });
+            }
             Done::Failed(error) if error.kind == ErrorKind::Cancelled => {}
             Done::Failed(error) => {
                 // Out of descriptors, usually: the listener goes on when connections have closed.
                 let Some((addr, sock)) = self.listeners.get(&id).copied() else {
                     return;
                 };
-                let why = format!("cannot accept connections on {addr}: {error}");
-                self.events.push(NetEvent::Refused { peer: addr, why });
+                self.events.push(NetEvent::NotAccepting {
+                    addr,
+                    why: error.to_string(),
+                });
                 if let Some(sock) = sock {
                     ops.push((token(Purpose::Accept, id), Op::Accept { sock }));
                 }
@@ -177,23 +222,21 @@ impl Connections {
     ) {
         let id = self.number();
         if self.draining {
-            self.events.push(NetEvent::Refused {
-                peer,
-                why: "the broker is stopping".to_owned(),
-            });
+            let why = "the broker is stopping".to_owned();
+            self.events.push(NetEvent::Refused { peer, why });
             ops.push((token(Purpose::Close, id), Op::CloseSock { sock }));
             return;
         }
-        let machine = Conn::new(self.limits, now);
         let connection = Connection {
             sock,
-            machine,
+            machine: Conn::new(self.limits, now),
             peer,
             local,
             receiving: Receiving::Off,
+            held: Held::default(),
             sending: false,
             counted: false,
-            ended: false,
+            ended: None,
             closing: false,
         };
         self.conns.insert(id, connection);
@@ -239,7 +282,9 @@ impl Connections {
             }
             Done::Eof | Done::Failed(_) => {
                 conn.receiving = Receiving::Off;
-                conn.ended = true;
+                conn.ended = Some(now);
+                self.idle.insert((now.after_ms(GONE_MS_MAX), id), ());
+                self.events.push(NetEvent::Ended { conn: ConnId(id) });
                 self.touched.push(id);
             }
             _ => {}
@@ -251,7 +296,7 @@ impl Connections {
             return;
         };
         conn.sending = false;
-        if matches!(done, Done::Failed(_)) && !conn.ended {
+        if matches!(done, Done::Failed(_)) && conn.ended.is_none() {
             self.close(ConnId(id), ops);
             return;
         }
@@ -264,6 +309,8 @@ impl Connections {
             self.listeners.remove(&id);
             return;
         };
+        self.budget.change(conn.held, Held::default());
+        self.budget.forget(id);
         self.events.push(NetEvent::Closed {
             conn: ConnId(id),
             counted: conn.counted.then(|| conn.peer.ip()),
@@ -274,6 +321,14 @@ impl Connections {
     pub fn next_request(&mut self, id: ConnId) -> Option<Result<Frame, ConnError>> {
         let conn = self.conns.get_mut(&id.0).filter(|conn| !conn.closing)?;
         conn.machine.next_request().transpose()
+    }
+
+    /// Whether the peer sends no more.
+    #[must_use]
+    pub fn has_ended(&self, id: ConnId) -> bool {
+        self.conns
+            .get(&id.0)
+            .is_some_and(|conn| conn.ended.is_some())
     }
 
     /// The listener's and the peer's address of a connection.
@@ -322,25 +377,45 @@ impl Connections {
                 },
             ));
         }
-        match (conn.receiving, conn.machine.wants_pause()) {
+        let held = conn.holds();
+        self.budget
+            .change(std::mem::replace(&mut conn.held, held), held);
+        let pause = conn.machine.wants_pause()
+            || held.requests > SMALL_REQUEST_BYTES_MAX && self.budget.squeezes(id.0);
+        if held.requests <= SMALL_REQUEST_BYTES_MAX {
+            self.budget.forget(id.0);
+        }
+        match (conn.receiving, pause) {
             (Receiving::On, true) => {
                 conn.receiving = Receiving::Pausing;
                 ops.push((token(Purpose::Receive, id.0), Op::Pause { sock: conn.sock }));
             }
-            (Receiving::Off, false) if conn.counted && !conn.ended => {
+            (Receiving::Off, false) if conn.counted && conn.ended.is_none() => {
                 conn.receiving = Receiving::On;
                 ops.push((token(Purpose::Receive, id.0), Op::Recv { sock: conn.sock }));
             }
             _ => {}
         }
         let drained = self.draining && !conn.sending && conn.machine.unanswered() == 0;
-        let more = conn.machine.has_request();
-        if drained || conn.ended && !more {
+        if drained || conn.ended.is_some() && !conn.machine.has_request() {
             self.close(id, ops);
-        } else if more {
-            // It waits for replies, or for the shard to have room: nothing else may touch it.
+        } else if conn.machine.may_go_on() {
+            // It waits for the shard to have room: nothing else may touch it.
             self.touched.push(id.0);
         }
+    }
+
+    /// Receives again from those that had to wait for memory, as far as there is memory now.
+    pub fn release(&mut self, now: Mono, ops: &mut Vec<(Token, Op)>) {
+        for id in self.budget.released(now) {
+            self.settle(ConnId(id), now, ops);
+        }
+    }
+
+    /// Bytes that the replies of this shard may still hold.
+    #[must_use]
+    pub fn room_for_replies(&self) -> usize {
+        self.budget.room_for_replies()
     }
 
     /// Closes with a line for the log.
@@ -366,8 +441,9 @@ impl Connections {
         }
     }
 
-    /// Closes connections that have been silent too long and wait for nothing.
-    pub fn tick(&mut self, now: Mono, ops: &mut Vec<(Token, Op)>) {
+    /// Closes connections that have been silent too long and wait for nothing, that are gone and
+    /// cannot be done with, or that hold memory that others need (`appends_wait`: appends do).
+    pub fn tick(&mut self, appends_wait: bool, now: Mono, ops: &mut Vec<(Token, Op)>) {
         while let Some(((at, id), ())) = self.idle.first_key_value() {
             if *at > now {
                 break;
@@ -377,7 +453,8 @@ impl Connections {
             let Some(conn) = self.conns.get(&id) else {
                 continue;
             };
-            match conn.machine.idle_deadline() {
+            let gone = conn.ended.map(|ended| ended.after_ms(GONE_MS_MAX));
+            match gone.or_else(|| conn.machine.idle_deadline()) {
                 Some(due) if due <= now => self.close(ConnId(id), ops),
                 Some(due) => {
                     self.idle.insert((due, id), ());
@@ -389,11 +466,32 @@ impl Connections {
                 }
             }
         }
+        if self.budget.must_check(appends_wait, now) {
+            self.close_stalled(now, ops);
+        }
+    }
+
+    fn close_stalled(&mut self, now: Mono, ops: &mut Vec<(Token, Op)>) {
+        let requests = self.budget.has_too_many_requests();
+        let replies = self.budget.has_too_many_replies();
+        let stalled = self.conns.iter().filter_map(|(id, conn)| {
+            let why = conn.is_stalled(requests, replies, now)?;
+            Some((*id, why))
+        });
+        let mut stalled: Vec<(u64, &str)> = stalled.collect();
+        if let Some(id) = self.budget.overdue(now) {
+            let why = "its request takes too long, and others wait for the memory for requests";
+            stalled.push((id, why));
+        }
+        for (id, why) in stalled {
+            self.refuse(ConnId(id), why.to_owned(), ops);
+        }
     }
 
     #[must_use]
     pub fn wake_at(&self) -> Option<Mono> {
-        self.idle.first_key_value().map(|((at, _), ())| *at)
+        let idle = self.idle.first_key_value().map(|((at, _), ())| *at);
+        idle.into_iter().chain(self.budget.wake_at()).min()
     }
 
     /// Stops listening; each connection closes when its last reply is sent.

@@ -13,13 +13,11 @@ use storage::types::{AlivePartition, Durability, METADATA, PartitionId};
 use crate::cluster::image::{Image, Topic};
 use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::config::settings::BrokerSettings;
+use crate::limits::DRAIN_MS_MAX;
 
 use super::mail::Mail;
 use super::settings::metadata_settings;
 use super::{Level, Report, Shard};
-
-/// How long a stopping shard waits for replies to be taken before it closes connections anyway.
-const DRAIN_MS_MAX: u64 = 3_000;
 
 /// Where a shard is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -243,6 +241,7 @@ impl Shard {
             Phase::New | Phase::Recovering => {
                 // Nothing was changed that a kill would not leave behind as well.
                 self.line(Level::Info, "stopped before recovery had ended".to_owned());
+                self.leave_early();
                 self.on_store_stopped();
                 return;
             }
@@ -254,6 +253,17 @@ impl Shard {
         self.drain_coordinators(now);
         self.connections.drain(&mut self.ops);
         self.on_connection_closed(now);
+    }
+
+    /// The others must not wait for this shard: nobody serves yet, so nobody has connections.
+    fn leave_early(&mut self) {
+        if self.number() == 0 {
+            for shard in 1..self.life.shards {
+                self.post(shard, Mail::Drained);
+            }
+        } else {
+            self.post(0, Mail::Drained);
+        }
     }
 
     pub(super) fn on_connection_closed(&mut self, now: Now) {
@@ -271,7 +281,10 @@ impl Shard {
     /// On shard 0: one more shard has ended its connections. On others: the order to stop.
     pub(super) fn on_drained(&mut self, now: Now) {
         if self.number() != 0 {
-            self.stop_store(now);
+            // Before its recovery has ended a shard stops by itself, as soon as it is told to.
+            if (Phase::Loading..=Phase::Drained).contains(&self.life.phase) {
+                self.stop_store(now);
+            }
             return;
         }
         self.life.drained += 1;

@@ -4,6 +4,7 @@
 //! until nothing moves any more, and leaves operations for the kernel. No room calls the kernel,
 //! reads a clock or takes a lock, so the simulator runs this very code.
 
+mod budget;
 mod census;
 pub mod connections;
 mod coordinators;
@@ -25,6 +26,7 @@ use storage::store::{Event, Store};
 use crate::api::session::FetchSessions;
 use crate::cluster::image::Image;
 use crate::config::settings::BrokerSettings;
+use crate::limits::REPLIES_ARENA_PART_MAX;
 use crate::partition::{self, Partitions};
 
 use census::Census;
@@ -96,6 +98,7 @@ impl Shard {
     #[must_use]
     pub fn new(settings: Arc<ShardSettings>, shard: ShardId, arena: Arena) -> Self {
         let number = shard.0;
+        let replies_bytes_max = arena.bytes_max() / REPLIES_ARENA_PART_MAX;
         let store = Store::new(settings.store_config(number), arena);
         Self {
             broker: settings.broker.clone(),
@@ -103,7 +106,7 @@ impl Shard {
             store,
             partitions: Partitions::default(),
             coordinators: Coordinators::new(&settings, number),
-            connections: Connections::new(settings.conn_limits()),
+            connections: Connections::new(settings.conn_limits(), replies_bytes_max),
             pending: Pending::new(number),
             sessions: FetchSessions::new(
                 settings.fetch_sessions_max(),
@@ -270,7 +273,7 @@ impl Shard {
             }
             Event::Read { ticket, result } => {
                 if ticket.0 & replay::REPLAY_TICKET == 0 {
-                    self.partitions.on_read(ticket, result, fx);
+                    self.partitions.on_read(ticket, result, now, store, fx);
                 } else {
                     self.on_replay_read(ticket, result, now);
                 }
@@ -316,6 +319,11 @@ impl Shard {
                 ));
             }
             NetEvent::Came { conn, peer } => self.post(0, Mail::Came { conn, peer }),
+            NetEvent::Ended { conn } => {
+                for (shard, reply_to) in self.pending.fetches_of(conn) {
+                    self.post(shard, Mail::Hurry { reply_to });
+                }
+            }
             NetEvent::Closed { conn, counted } => {
                 if let Some(peer) = counted {
                     self.post(0, Mail::Left { peer });
@@ -326,17 +334,27 @@ impl Shard {
                 self.on_connection_closed(now);
             }
             NetEvent::Refused { peer, why } => {
-                if let Some(more) = self.closed_lines.pass(now.mono) {
-                    let tail = match more {
-                        0 => String::new(),
-                        more => format!(" ({more} more like it were not logged)"),
-                    };
-                    self.line(
-                        Level::Warning,
-                        format!("closed the connection of {peer}: {why}{tail}"),
-                    );
-                }
+                self.limited_line(&format!("closed the connection of {peer}: {why}"), now);
             }
+            NetEvent::NotAccepting { addr, why } => {
+                self.limited_line(
+                    &format!(
+                        "cannot accept connections on {addr}: {why}; tried again until it works"
+                    ),
+                    now,
+                );
+            }
+        }
+    }
+
+    /// A line that clients can cause, and must not fill the log with.
+    fn limited_line(&mut self, line: &str, now: Now) {
+        if let Some(more) = self.closed_lines.pass(now.mono) {
+            let tail = match more {
+                0 => String::new(),
+                more => format!(" ({more} more like it were not logged)"),
+            };
+            self.line(Level::Warning, format!("{line}{tail}"));
         }
     }
 
@@ -365,7 +383,8 @@ impl Shard {
     fn tick(&mut self, now: Now) {
         self.store.tick(now, &mut self.fx.store);
         self.partitions.tick(now, &mut self.store, &mut self.fx);
-        self.connections.tick(now.mono, &mut self.ops);
+        let appends_wait = self.partitions.is_stalled();
+        self.connections.tick(appends_wait, now.mono, &mut self.ops);
         self.tick_coordinators(now);
         self.tick_life(now);
     }

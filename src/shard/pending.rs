@@ -119,23 +119,28 @@ impl Pending {
     /// Forgets the requests of a closed connection; their late answers are dropped. The parts to
     /// hurry are returned, so that parked fetches of a dead connection do not linger.
     pub fn forget(&mut self, conn: ConnId) -> Vec<(u16, ReplyTo)> {
-        let mut hurried = Vec::new();
-        self.requests.retain(|id, request| {
-            if request.asker.conn != conn {
-                return true;
-            }
-            if request.fetch_bytes_min.is_some() {
+        let hurried = self.fetches_of(conn);
+        self.requests
+            .retain(|_, request| request.asker.conn != conn);
+        hurried
+    }
+
+    /// The parts that fetches of a connection still wait for, and the shards they are on.
+    #[must_use]
+    pub fn fetches_of(&self, conn: ConnId) -> Vec<(u16, ReplyTo)> {
+        let mut found = Vec::new();
+        for (id, request) in &self.requests {
+            if request.asker.conn == conn && request.fetch_bytes_min.is_some() {
                 let own = ReplyTo {
                     shard: self.shard,
                     request: *id,
                     part: 0,
                 };
                 let parts = request.unanswered(own).into_iter();
-                hurried.extend(parts.map(|to| (request.shards[to.part as usize], to)));
+                found.extend(parts.map(|to| (request.shards[to.part as usize], to)));
             }
-            false
-        });
-        hurried
+        }
+        found
     }
 
     /// The shard that was asked for this part.

@@ -61,7 +61,8 @@ impl Shard {
             shards: self.life.shards,
             sessions: &mut self.sessions,
             producer_ids: &mut self.producer_ids,
-            draining: self.life.phase >= Phase::Draining,
+            hurried: self.life.phase >= Phase::Draining || self.connections.has_ended(conn),
+            reply_bytes_max: self.connections.room_for_replies(),
         };
         let handled = api::handle(&mut cx, frame.body);
         self.act(asker, handled);
@@ -136,5 +137,6 @@ impl Shard {
         for conn in conns {
             self.connections.settle(conn, now.mono, &mut self.ops);
         }
+        self.connections.release(now.mono, &mut self.ops);
     }
 }

@@ -15,7 +15,10 @@ use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::config::layers::{Layers, Static};
 use crate::config::settings::{BrokerSettings, TopicSettings};
 use crate::coordinator::group::GroupSettings;
-use crate::limits::METADATA_SEGMENT_BYTES_MAX;
+use crate::limits::{
+    CONNECTION_IN_BYTES_MAX, CONNECTION_OUT_BYTES_MAX, CONNECTION_REQUESTS_MAX,
+    METADATA_SEGMENT_BYTES_MAX, SEND_BYTES_MAX,
+};
 
 /// Where clients are told to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,12 +102,17 @@ impl ShardSettings {
         Arc::new(TopicSettings::resolve(&self.fixed, image, &topic.configs))
     }
 
+    /// What one connection may cost.
     #[must_use]
     pub fn conn_limits(&self) -> ConnLimits {
         ConnLimits {
             frame_bytes_max: self.broker.request_bytes_max,
-            idle_ms_max: self.broker.connection_idle_ms,
-            ..ConnLimits::default()
+            in_bytes_max: CONNECTION_IN_BYTES_MAX,
+            out_bytes_max: CONNECTION_OUT_BYTES_MAX,
+            requests_max: CONNECTION_REQUESTS_MAX,
+            send_bytes_max: SEND_BYTES_MAX,
+            // A negative number means for ever.
+            idle_ms_max: u64::try_from(self.broker.connection_idle_ms).unwrap_or(u64::MAX),
         }
     }
 

@@ -40,19 +40,6 @@ pub struct ConnLimits {
     pub idle_ms_max: u64,
 }
 
-impl Default for ConnLimits {
-    fn default() -> Self {
-        Self {
-            frame_bytes_max: 100 << 20,
-            in_bytes_max: 4 << 20,
-            out_bytes_max: 4 << 20,
-            requests_max: 64,
-            send_bytes_max: 1 << 20,
-            idle_ms_max: 600_000,
-        }
-    }
-}
-
 /// Why the connection must be closed without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnError {
@@ -112,6 +99,21 @@ impl Conn {
     #[must_use]
     pub fn has_request(&self) -> bool {
         self.fault.is_none() && self.frames.has_whole()
+    }
+
+    /// Whether a whole request is here that could be handed out now: nothing the peer or a handler
+    /// does has to come first.
+    #[must_use]
+    pub fn may_go_on(&self) -> bool {
+        self.has_request()
+            && self.may_take()
+            && self.replies.out_bytes() < self.limits.out_bytes_max
+    }
+
+    /// Whether a request has begun to come in and is not whole.
+    #[must_use]
+    pub fn is_mid_request(&self) -> bool {
+        self.frames.bytes() > 0 && !self.frames.has_whole()
     }
 
     /// Takes in the next bytes of the stream.
@@ -201,10 +203,9 @@ impl Conn {
     /// A request that is still incomplete never pauses, since only more bytes complete it.
     #[must_use]
     pub fn wants_pause(&self) -> bool {
-        let in_bytes = self.frames.bytes() + self.replies.waiting_bytes();
         self.fault.is_some()
             || self.replies.out_bytes() >= self.limits.out_bytes_max
-            || in_bytes >= self.limits.in_bytes_max && self.frames.has_whole()
+            || self.in_bytes() >= self.limits.in_bytes_max && self.frames.has_whole()
     }
 
     /// When to close for lack of progress; `None` while the peer waits for us.
@@ -215,10 +216,28 @@ impl Conn {
         (self.replies.is_sending() || !peer_waits).then_some(deadline)
     }
 
-    /// Bytes this connection holds: received, under way to an answer, and to be sent.
+    /// Bytes of requests this connection holds: received and under way to an answer.
     #[must_use]
-    pub fn queued_bytes(&self) -> usize {
-        self.frames.bytes() + self.replies.waiting_bytes() + self.replies.out_bytes()
+    pub fn in_bytes(&self) -> usize {
+        self.frames.bytes() + self.replies.waiting_bytes()
+    }
+
+    /// Bytes of replies that the kernel has not taken.
+    #[must_use]
+    pub const fn out_bytes(&self) -> usize {
+        self.replies.out_bytes()
+    }
+
+    /// Whether the kernel has a part of a reply that the peer lets it wait with.
+    #[must_use]
+    pub const fn is_sending(&self) -> bool {
+        self.replies.is_sending()
+    }
+
+    /// When bytes last came in or went out.
+    #[must_use]
+    pub const fn active_at(&self) -> Mono {
+        self.active_at
     }
 
     /// Requests handed out and not yet answered.
