@@ -4,6 +4,7 @@
 mod support;
 
 use bytes::Bytes;
+use reactor::buf::{Arena, BLOCK};
 use reactor::op::{
     Done, ErrorKind, FileId, Input, Machine, Now, Op, OpenMode, Outbox, ShardId, Token,
 };
@@ -18,6 +19,8 @@ const STEPS: usize = 400;
 struct Walk {
     rng: Rng,
     root: PathBuf,
+    /// Every file is opened for direct I/O, and read and written in whole blocks.
+    direct: bool,
     files: Vec<FileId>,
     closing: Option<FileId>,
     steps: usize,
@@ -28,6 +31,7 @@ impl Walk {
         Self {
             rng: Rng::new(seed),
             root,
+            direct: seed % 2 == 1,
             files: Vec::new(),
             closing: None,
             steps: 0,
@@ -67,8 +71,14 @@ impl Walk {
     }
 
     fn on_file(&mut self, file: FileId) -> Op {
-        let pos = self.rng.below(20_000);
-        let len = self.rng.between(1, 9_000);
+        let mut pos = self.rng.below(20_000);
+        let mut len = self.rng.between(1, 9_000);
+        // Lengths of files are any: a direct read also ends in the middle of a block.
+        let file_len = len;
+        if self.direct {
+            pos = pos / BLOCK as u64 * BLOCK as u64;
+            len = len.next_multiple_of(BLOCK as u64);
+        }
         match self.rng.below(10) {
             0 => {
                 self.closing = Some(file);
@@ -76,7 +86,10 @@ impl Walk {
             }
             1 => Op::Sync { file },
             2 => Op::Allocate { file, pos, len },
-            3 => Op::Truncate { file, len },
+            3 => Op::Truncate {
+                file,
+                len: file_len,
+            },
             4..=6 => Op::Read {
                 file,
                 pos,
@@ -84,8 +97,9 @@ impl Walk {
             },
             _ => {
                 let byte = self.rng.bits() as u8;
-                let first = Bytes::from(vec![byte; len as usize]);
-                let second = Bytes::from(vec![!byte; 100]);
+                let more = if self.direct { BLOCK } else { 100 };
+                let first = filled(byte, len as usize);
+                let second = filled(!byte, more);
                 Op::Write {
                     file,
                     pos,
@@ -104,7 +118,7 @@ impl Walk {
                 Op::Open {
                     path,
                     mode: modes[self.rng.index(3)],
-                    direct: false,
+                    direct: self.direct,
                 }
             }
             4 => Op::Rename {
@@ -126,6 +140,13 @@ impl Walk {
             },
         }
     }
+}
+
+/// Bytes at an address that direct I/O takes.
+fn filled(byte: u8, len: usize) -> Bytes {
+    let mut buf = Arena::heap(len + BLOCK).alloc(len).expect("room");
+    buf.append(&vec![byte; len]);
+    buf.freeze()
 }
 
 /// What a completion says, without what may differ between machines.
@@ -197,7 +218,7 @@ fn real(seed: u64) -> Vec<Done> {
 
 #[test]
 fn the_simulated_kernel_answers_as_the_real_one() {
-    for seed in 0..10 {
+    for seed in 0..20 {
         let (simulated, real) = (simulated(seed), real(seed));
         assert_eq!(simulated.len(), real.len());
         let mut walk = Walk::new(seed, "/".into());
