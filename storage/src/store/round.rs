@@ -416,6 +416,10 @@ impl Draft {
                 why: Bytes::copy_from_slice(why.as_bytes()),
             }
             .encode(&mut self.bytes);
+        } else if armed(Canary::RestateWithoutDestage) {
+            let (at, end, end_offset) = log.named();
+            log.full_state(at, (end, end_offset))
+                .encode(&mut self.bytes);
         } else if log.can_be_restated() {
             log.restatement(&mut self.bytes);
         } else {
