@@ -75,6 +75,14 @@ impl Store {
         }
     }
 
+    /// Keeps only what is in no segment yet of one partition.
+    pub(crate) fn let_go(&mut self, slot: Slot) {
+        if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            log.trim(0);
+            log.shrink(&self.arena);
+        }
+    }
+
     /// The arena is full: recent bytes go, and whatever can be destaged is.
     pub(crate) fn relieve(&mut self) {
         for log in self.logs.iter_mut().flatten() {

@@ -61,6 +61,10 @@ impl Store {
     /// Everything of a restored partition is where it belongs.
     pub(in crate::store) fn settled(&mut self, id: &PartitionId, now: Now, fx: &mut Fx) {
         if self.boot.settling.remove(id) {
+            // All partitions together may hold far more than the arena.
+            if let Some(slot) = self.slot(id) {
+                self.let_go(slot);
+            }
             self.restored(now, fx);
         }
     }
