@@ -3,10 +3,19 @@
 use super::Io;
 use super::ring::Wait;
 use crate::mailbox::Post;
-use crate::op::{Input, Machine, Mono, Now, Outbox};
+use crate::op::{Done, Input, Machine, Mono, Now, Outbox};
 
 /// How long mail for ordinary threads waits before it is tried again: they have no bell to ring.
 const RETRY_NS: u64 = 10_000_000;
+
+/// How long a shard that receives much lets completions gather before it takes them together.
+const GATHER_NS: u64 = 100_000;
+
+/// Receives in that time above which it does so: at lower rates each is served at once.
+const GATHER_MIN: u64 = 4;
+
+/// Over how long the rate is measured, and how long a wait in vain keeps others from following.
+const WINDOW_NS: u64 = 1_000_000;
 
 /// One machine and what it runs on.
 pub(crate) struct Driver<M: Machine> {
@@ -15,6 +24,18 @@ pub(crate) struct Driver<M: Machine> {
     post: Post<M::Mail>,
     inputs: Vec<Input<M::Mail>>,
     out: Outbox<M::Mail>,
+    pace: Pace,
+}
+
+/// How much is received. At a high rate one sleep for many completions costs far less than a sleep
+/// for each: they share the entry into the kernel, the step and the commit round.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Mono,
+    received: u64,
+    /// Receives to expect while completions gather.
+    expected: u64,
+    gathering: bool,
 }
 
 impl<M: Machine> Driver<M> {
@@ -25,6 +46,7 @@ impl<M: Machine> Driver<M> {
             post,
             inputs: Vec::new(),
             out: Outbox::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -55,6 +77,7 @@ impl<M: Machine> Driver<M> {
                 .take_ready()
                 .map(|(token, done)| Input::Done(token, done)),
         );
+        self.pace.note(now, inputs);
         self.post
             .receive(|from, mail| inputs.push(Input::Mail { from, mail }));
         self.post.flush();
@@ -79,10 +102,11 @@ impl<M: Machine> Driver<M> {
         self.post.ring_bells();
         let waker = self.post.waker();
         waker.announce_sleep();
+        let sends = self.io.take_sends();
         let wait = if self.io.has_ready() || self.post.has_mail() || self.post.can_flush() {
             Wait::No
         } else {
-            self.longest_sleep(now)
+            self.pace.gather(self.longest_sleep(now), sends)
         };
         if wait == Wait::No {
             waker.awake();
@@ -117,6 +141,45 @@ impl<M: Machine> Driver<M> {
             self.post.flush();
             self.post.ring_bells();
         }
+    }
+}
+
+impl Pace {
+    fn note<M>(&mut self, now: Mono, inputs: &[Input<M>]) {
+        let received = inputs
+            .iter()
+            .filter(|input| matches!(input, Input::Done(_, Done::Received(_))))
+            .count() as u64;
+        self.received += received;
+        let passed = now.0.saturating_sub(self.since.0);
+        if std::mem::take(&mut self.gathering) && received == 0 {
+            // Whoever sends waits for us: a sleep for more than one completion helps nobody.
+            *self = Self {
+                since: now,
+                ..Self::default()
+            };
+        } else if passed >= WINDOW_NS {
+            *self = Self {
+                since: now,
+                expected: self.received * GATHER_NS / passed,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The sleep to take instead of `wait`. Sends mostly complete while they are handed over, so
+    /// the `sends` among the completions are not what is waited for.
+    fn gather(&mut self, wait: Wait, sends: u32) -> Wait {
+        if self.expected < GATHER_MIN {
+            return wait;
+        }
+        let ns = match wait {
+            Wait::AtMost(ns) => ns.min(GATHER_NS),
+            Wait::ForCompletion => GATHER_NS,
+            Wait::No | Wait::ForMany(..) => return wait,
+        };
+        self.gathering = true;
+        Wait::ForMany(sends + 2 * self.expected as u32, ns)
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Io {
     /// Accepts that the kernel ended, when to say so, and why.
     accept_ends: Vec<(SockId, Mono, i32)>,
     taken_again: Vec<Again>,
+    /// Sends handed to the ring since it was asked last.
+    sends: u32,
     /// The time of this turn.
     now: Mono,
     /// The machine has ended: nothing is continued, everything is cancelled.
@@ -127,6 +129,7 @@ impl Io {
             recv_again: Vec::new(),
             accept_ends: Vec::new(),
             taken_again: Vec::new(),
+            sends: 0,
             now: Mono(0),
             ending: false,
         };
@@ -225,6 +228,11 @@ impl Io {
         accepts
             .chain(self.taken_again.iter().map(|again| again.at))
             .min()
+    }
+
+    /// How many sends the next entry hands to the kernel.
+    pub(crate) fn take_sends(&mut self) -> u32 {
+        std::mem::take(&mut self.sends)
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {

@@ -45,6 +45,8 @@ pub(crate) enum Wait {
     AtMost(u64),
     /// Until a completion.
     ForCompletion,
+    /// Until this many completions, at most this many nanoseconds.
+    ForMany(u32, u64),
 }
 
 pub(crate) struct Ring {
@@ -162,7 +164,7 @@ impl Ring {
 
     fn enter_kernel(&self, queued: u32, wait: Wait) -> io::Result<()> {
         let timeout = match wait {
-            Wait::AtMost(ns) => Some(Timeout {
+            Wait::AtMost(ns) | Wait::ForMany(_, ns) => Some(Timeout {
                 seconds: (ns / 1_000_000_000) as i64,
                 nanoseconds: (ns % 1_000_000_000) as i64,
             }),
@@ -174,7 +176,11 @@ impl Ring {
             min_wait_usec: 0,
             timeout: timeout.as_ref().map_or(0, |t| std::ptr::from_ref(t) as u64),
         };
-        let want = u32::from(wait != Wait::No);
+        let want = match wait {
+            Wait::No => 0,
+            Wait::AtMost(_) | Wait::ForCompletion => 1,
+            Wait::ForMany(count, _) => count,
+        };
         // SAFETY: `arg` and the timeout it points to outlive the call; entries were promised to be
         // valid by the callers of `push`.
         let done = unsafe {

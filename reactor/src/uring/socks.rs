@@ -145,6 +145,7 @@ impl Io {
         }
         let entry = send_entry(sock, &mut gather);
         let slot = self.submit_on_sock(token, sock, Work::Send(gather), entry);
+        self.sends += 1;
         if let Some(socket) = self.table.sock(sock) {
             socket.send = Some(slot);
         }
