@@ -94,8 +94,22 @@ ringlog_start() {
   return 1
 }
 
-# kafka_start DATA PORT [KEY=VALUE...]: Apache Kafka 4.2.0 on an empty folder; sets $broker.
+# kafka_start DATA PORT [KEY=VALUE...]: Apache Kafka 4.2.0 on an empty folder, waits until it
+# listens; sets $broker.
 kafka_start() {
+  kafka_prepare "$@"
+  kafka_launch "$1"
+  for _ in $(seq 240); do
+    (exec 3<> "/dev/tcp/127.0.0.1/$2") 2> /dev/null && return
+    kill -0 "$broker" 2> /dev/null || break
+    sleep 0.5
+  done
+  say "Apache Kafka did not start: see $1.out"
+  return 1
+}
+
+# kafka_prepare DATA PORT [KEY=VALUE...]: settings and an empty, formatted folder.
+kafka_prepare() {
   local data=$1 port=$2 setting
   shift 2
   rm -rf "$data"
@@ -119,17 +133,14 @@ PROPERTIES
   local class_path="$work/kafka-jars/*"
   java -cp "$class_path" kafka.tools.StorageTool format -c "$data/server.properties" \
     -t "$(java -cp "$class_path" kafka.tools.StorageTool random-uuid)" > /dev/null
-  java -Xms512m -Xmx1g -cp "$class_path" kafka.Kafka "$data/server.properties" \
-    > "$data.out" 2>&1 < /dev/null &
+}
+
+# kafka_launch DATA: Apache Kafka on a prepared or used folder; sets $broker.
+kafka_launch() {
+  java -Xms512m -Xmx1g -cp "$work/kafka-jars/*" kafka.Kafka "$1/server.properties" \
+    > "$1.out" 2>&1 < /dev/null &
   broker=$!
   brokers+=("$broker")
-  for _ in $(seq 240); do
-    (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null && return
-    kill -0 "$broker" 2> /dev/null || break
-    sleep 0.5
-  done
-  say "Apache Kafka did not start: see $data.out"
-  return 1
 }
 
 # broker_stop PID SIGNAL: sends the signal and waits for the end.
