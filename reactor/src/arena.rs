@@ -237,8 +237,11 @@ type Mapped = (NonNull<u8>, Backing, Option<OwnedFd>);
 
 /// Huge pages where the machine has them: reserved ones, then transparent ones for a memfd, then
 /// transparent ones for private memory; ordinary pages at last.
+///
+/// Each attempt has an address range of its own. A mapping that fails over a reserved range may
+/// have removed the reservation already, and then another thread may have mapped something there:
+/// to map or unmap that range once more would take the other's memory.
 fn map_best(len: usize) -> io::Result<Mapped> {
-    let start = reserve(len)?;
     let shared_huge = thp_allows(
         "shmem_enabled",
         &["always", "within_size", "advise", "force"],
@@ -255,13 +258,16 @@ fn map_best(len: usize) -> io::Result<Mapped> {
         if !wanted {
             continue;
         }
-        match map_at(start, len, backing) {
-            Ok(memfd) => return Ok((start, backing, memfd)),
+        let mapped = if backing == Backing::HugeTlb {
+            map_reserved_pages(len)
+        } else {
+            map_over_reservation(len, backing)
+        };
+        match mapped {
+            Ok((start, memfd)) => return Ok((start, backing, memfd)),
             Err(error) => last = error,
         }
     }
-    // SAFETY: reserved above, nothing else refers to it.
-    unsafe { libc::munmap(start.as_ptr().cast(), len) };
     Err(last)
 }
 
@@ -300,30 +306,62 @@ fn reserve(len: usize) -> io::Result<NonNull<u8>> {
     }
 }
 
-fn map_at(start: NonNull<u8>, len: usize, backing: Backing) -> io::Result<Option<OwnedFd>> {
+/// Pages that the machine has set aside (`vm.nr_hugepages`). The kernel chooses the place, aligned
+/// to such a page: where there are none, which is the usual case, nothing has been touched.
+fn map_reserved_pages(len: usize) -> io::Result<(NonNull<u8>, Option<OwnedFd>)> {
+    let memfd = memfd(len, libc::MFD_CLOEXEC | libc::MFD_HUGETLB)?;
+    // SAFETY: a fresh mapping at a place that the kernel chooses.
+    let raw = unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // Without MAP_NORESERVE: all pages must be there now, to touch a missing one later is a
+        // SIGBUS.
+        libc::mmap(
+            std::ptr::null_mut(),
+            len,
+            access,
+            libc::MAP_SHARED,
+            memfd.as_raw_fd(),
+            0,
+        )
+    };
+    if raw == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    match NonNull::new(raw.cast::<u8>()) {
+        Some(start) if (raw as usize).is_multiple_of(REGION) => Ok((start, Some(memfd))),
+        _ => {
+            // SAFETY: just mapped, nothing refers to it yet.
+            unsafe { libc::munmap(raw, len) };
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
+    }
+}
+
+/// A mapping in an aligned range that is reserved for it. If it fails, the range is left alone: it
+/// may be anyone's by then, and at worst some addresses without memory are lost.
+fn map_over_reservation(
+    len: usize,
+    backing: Backing,
+) -> io::Result<(NonNull<u8>, Option<OwnedFd>)> {
     let memfd = match backing {
         Backing::PrivateHuge | Backing::Heap => None,
-        Backing::HugeTlb => Some(memfd(len, libc::MFD_CLOEXEC | libc::MFD_HUGETLB)?),
-        Backing::MemfdHuge | Backing::MemfdSmall => Some(memfd(len, libc::MFD_CLOEXEC)?),
+        Backing::HugeTlb | Backing::MemfdHuge | Backing::MemfdSmall => {
+            Some(memfd(len, libc::MFD_CLOEXEC)?)
+        }
     };
+    let start = reserve(len)?;
     let (kind, fd) = match &memfd {
         Some(fd) => (libc::MAP_SHARED, fd.as_raw_fd()),
         None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
     };
-    // Reserved huge pages must all be there now: touching a missing one later is a SIGBUS.
-    let lazy = if backing == Backing::HugeTlb {
-        0
-    } else {
-        libc::MAP_NORESERVE
-    };
-    // SAFETY: MAP_FIXED replaces only address space that `reserve` set aside for this arena.
+    // SAFETY: MAP_FIXED replaces only address space that `reserve` set aside for this mapping.
     let raw = unsafe {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         libc::mmap(
             start.as_ptr().cast(),
             len,
             access,
-            kind | lazy | libc::MAP_FIXED,
+            kind | libc::MAP_NORESERVE | libc::MAP_FIXED,
             fd,
             0,
         )
@@ -335,7 +373,7 @@ fn map_at(start: NonNull<u8>, len: usize, backing: Backing) -> io::Result<Option
         // SAFETY: advice on our own mapping; a refusal only costs speed.
         unsafe { libc::madvise(raw, len, libc::MADV_HUGEPAGE) };
     }
-    Ok(memfd)
+    Ok((start, memfd))
 }
 
 fn memfd(len: usize, flags: libc::c_uint) -> io::Result<OwnedFd> {
@@ -351,4 +389,42 @@ fn memfd(len: usize, flags: libc::c_uint) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Barrier};
+
+    /// Shards map their arenas at the same time, while everybody allocates.
+    #[test]
+    fn arenas_mapped_at_once_share_no_memory() {
+        const THREADS: usize = 8;
+        const ROUNDS: usize = 200;
+        let barrier = Arc::new(Barrier::new(THREADS));
+        let work = |barrier: Arc<Barrier>| {
+            let mut maps = Vec::new();
+            for _ in 0..ROUNDS {
+                barrier.wait();
+                maps.push(Map::new(4 * REGION).expect("address space"));
+            }
+            maps
+        };
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| Arc::clone(&barrier))
+            .map(|barrier| std::thread::spawn(move || work(barrier)))
+            .collect();
+        let join = |thread: std::thread::JoinHandle<Vec<Map>>| thread.join().expect("it ends");
+        let maps: Vec<Map> = threads.into_iter().flat_map(join).collect();
+        let mut ranges: Vec<(usize, usize)> = maps
+            .iter()
+            .map(|map| (map.start().as_ptr() as usize, map.len()))
+            .collect();
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
+            let ((start, len), (next, _)) = (pair[0], pair[1]);
+            assert!(start + len <= next, "two arenas lie at {next:#x}");
+        }
+        assert!(ranges.iter().all(|(start, _)| start.is_multiple_of(REGION)));
+    }
 }
