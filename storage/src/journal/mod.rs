@@ -5,7 +5,7 @@ pub(crate) mod scan;
 
 use crate::canary::{Canary, armed};
 use crate::format::names;
-use crate::format::round::{ROUND_BYTES_MAX, RoundHeader};
+use crate::format::round::{ROUND_BYTES_MAX, ROUND_HEADER_LEN, RoundHeader};
 use crate::format::{BLOCK_U64, block_floor};
 use crate::store::script::{OPENED, Script};
 use crate::types::Slot;
@@ -19,6 +19,9 @@ pub(crate) const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
 
 /// What one partition's full state takes at most: a block of tail, a block of checksums, a head.
 pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
+
+/// Head of an entry, and a roll, in bytes: more than either takes.
+pub(crate) const ENTRY_HEAD_MAX: usize = 128;
 
 /// Bytes of zeros handed to the kernel in one part, and parts in one write.
 const ZEROS_PART: usize = 64 * 1024;
@@ -149,6 +152,14 @@ impl Journal {
         (self.round_max() / 4).min(32 * 1024)
     }
 
+    /// Whether so little of the file is left that the next round belongs into another one: the
+    /// largest thing that is said at once, a full state and a crumb, must fit, or it would wait for
+    /// ever and all others behind it.
+    pub(crate) fn is_full(&self) -> bool {
+        let heads = (ROUND_HEADER_LEN + 4 * ENTRY_HEAD_MAX) as u64;
+        self.room() < heads + STATE_BYTES_MAX + self.bulk_min()
+    }
+
     /// Room for news, beyond what restating everything would take.
     pub(crate) fn has_room_for_news(&self, len: u64) -> bool {
         self.free() >= self.reserve() + len
@@ -240,13 +251,16 @@ impl Journal {
 
     /// A round with this low mark is durable: files wholly below it are free.
     pub(crate) fn raise_low(&mut self, low: u64) {
-        if low <= self.low {
+        // The first carry of a new journal begins where the low mark stands already.
+        let raises = low > self.low;
+        let ends = |carry: &Carry| carry.first <= low && (raises || carry.pending.is_empty());
+        if self.carry.as_ref().is_some_and(ends) {
+            self.carry = None;
+        }
+        if !raises {
             return;
         }
         self.low = low;
-        if self.carry.as_ref().is_some_and(|carry| carry.first <= low) {
-            self.carry = None;
-        }
         while self.chain.len() > 1 && self.chain[1].first <= low {
             self.spare.extend(self.chain.pop_front());
         }

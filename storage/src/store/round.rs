@@ -8,6 +8,7 @@ use crate::format::round::{
     CLEAN, Entry, OPENING, OPENING_END, ROUND_HEADER_LEN, State, put_crumb,
 };
 use crate::format::{DATA_START, block_floor};
+use crate::journal::ENTRY_HEAD_MAX;
 use crate::log::Log;
 use crate::log::segment::File;
 use crate::types::Slot;
@@ -19,12 +20,6 @@ const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
 /// Bulk that a partition may put between two of its full states: what recovery has to check.
 const BULK_BETWEEN_STATES_MAX: u64 = 16 << 20;
-
-/// A file with less room than this is left for the next one, in bytes.
-const ROUND_ROOM_MIN: u64 = 16 * 1024;
-
-/// Head of an entry, and a roll, in bytes: more than either takes.
-const ENTRY_HEAD_MAX: usize = 128;
 
 /// An extent that a round wrote.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +90,7 @@ impl Store {
         if !self.has_work(v) {
             return;
         }
-        if self.vols[v].journal.room() < ROUND_ROOM_MIN && !self.enter_next(v) {
+        if self.vols[v].journal.is_full() && !self.enter_next(v) {
             self.prepare_file(v, fx);
             return;
         }
