@@ -21,6 +21,8 @@ use crate::world::{PROBE, PROBER, PRODUCERS};
 /// Long enough for the first records on a busy machine.
 const PROBE_LIMIT: Duration = Duration::from_secs(180);
 
+const FAILURES_SHOWN_MAX: usize = 10;
+
 /// The clients, which do not stop when a broker is killed.
 pub(crate) struct Load {
     pub(crate) world: Shared,
@@ -89,10 +91,15 @@ impl Load {
 
 pub(crate) fn no_failures(world: &Shared) -> Result<(), String> {
     let failures = &lock(world).failures;
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(failures.join("\n"))
+    match failures.len() {
+        0 => Ok(()),
+        count => {
+            let shown = &failures[..count.min(FAILURES_SHOWN_MAX)];
+            Err(format!(
+                "{count} failures, first of all:\n{}",
+                shown.join("\n")
+            ))
+        }
     }
 }
 
