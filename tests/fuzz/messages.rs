@@ -71,7 +71,10 @@ pub(crate) fn connection(data: &[u8]) {
     let limits = ConnLimits {
         frame_bytes_max: 4096,
         in_bytes_max: 512,
-        ..ConnLimits::default()
+        out_bytes_max: 1024,
+        requests_max: 8,
+        send_bytes_max: 512,
+        idle_ms_max: 60_000,
     };
     let now = Mono::default();
     let mut conn = Conn::new(limits, now);
@@ -83,13 +86,17 @@ pub(crate) fn connection(data: &[u8]) {
                 Ok(None) => break,
                 Err(_) => return,
             }
-            assert!(conn.queued_bytes() <= 2 * stream.len() + 4096);
+            assert!(held(&conn) <= 2 * stream.len() + 4096);
         }
         while conn.take_send(now).is_some() {
             conn.on_sent(now);
         }
     }
-    assert!(conn.queued_bytes() <= stream.len());
+    assert!(held(&conn) <= stream.len());
+}
+
+fn held(conn: &Conn) -> usize {
+    conn.in_bytes() + conn.out_bytes()
 }
 
 pub(crate) fn connection_seeds() -> Vec<Vec<u8>> {
