@@ -53,6 +53,8 @@ pub(super) struct Life {
     pub lossy: Vec<PartitionId>,
     /// The image that came before the store was ready for it.
     alive_known: bool,
+    /// Shard 0 has stopped before its recovery had ended, and waits for nobody.
+    leader_left: bool,
     drain_until: Option<Mono>,
 }
 
@@ -68,6 +70,7 @@ impl Life {
             drained: 0,
             lossy: Vec::new(),
             alive_known: false,
+            leader_left: false,
             drain_until: None,
         }
     }
@@ -103,6 +106,10 @@ impl Shard {
     }
 
     pub(super) fn on_store_ready(&mut self, report: &RecoveryReport, now: Now) {
+        if self.life.phase != Phase::Recovering {
+            // It was told to stop in the very step in which recovery has ended.
+            return;
+        }
         self.report(Report::Recovered(recovered(report)));
         self.life.phase = Phase::Loading;
         self.life.lossy = self.lossy(report);
@@ -270,7 +277,7 @@ impl Shard {
         if self.life.phase == Phase::Draining && self.connections.is_empty() {
             self.life.phase = Phase::Drained;
             self.life.drain_until = None;
-            if self.number() == 0 {
+            if self.number() == 0 || self.life.leader_left {
                 self.on_drained(now);
             } else {
                 self.post(0, Mail::Drained);
@@ -282,8 +289,10 @@ impl Shard {
     pub(super) fn on_drained(&mut self, now: Now) {
         if self.number() != 0 {
             // Before its recovery has ended a shard stops by itself, as soon as it is told to.
-            if (Phase::Loading..=Phase::Drained).contains(&self.life.phase) {
-                self.stop_store(now);
+            match self.life.phase {
+                Phase::New | Phase::Recovering => self.life.leader_left = true,
+                phase if phase <= Phase::Drained => self.stop_store(now),
+                _ => {}
             }
             return;
         }

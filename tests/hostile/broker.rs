@@ -110,7 +110,14 @@ impl Broker {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.pid());
+        self.signals(&[name]);
+    }
+
+    pub(crate) fn signals(&self, names: &[&str]) {
+        let each = names
+            .iter()
+            .map(|name| format!("kill -{name} {}", self.pid()));
+        let command = each.collect::<Vec<_>>().join(" && ");
         let done = Command::new("sh").args(["-c", &command]).status();
         assert!(done.expect("a shell").success());
     }

@@ -117,9 +117,14 @@ fn start_on_damage(dir: &Path, name: &Path, damage: &str) {
     match told {
         None => {
             let ended = wait_for("a refusal", || child.try_wait().expect("a child"));
-            let lines = log.lock().expect("no reader panicked").join("\n");
-            assert_eq!(ended.code(), Some(1), "{what}: {lines}");
-            assert!(lines.contains("error:"), "{what}: {lines}");
+            assert_eq!(ended.code(), Some(1), "{what}");
+            wait_for(&format!("a reason: {what}"), || {
+                let lines = log.lock().expect("no reader panicked");
+                lines
+                    .iter()
+                    .any(|line| line.contains("error:"))
+                    .then_some(())
+            });
         }
         Some(address) => {
             let mut client = Client::connect(address.parse().expect("an address"));
