@@ -92,19 +92,20 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     }
     let calls = calls(cx, parts, acks, request.timeout_ms);
     Handled::work(cx, calls, move |_, answers| {
-        for answer in answers {
-            let Answer::Produced(parts) = answer else {
-                continue;
-            };
-            for part in parts {
-                let Some((topic, at)) = places.get(part.index as usize).copied() else {
-                    continue;
-                };
+        for part in answers.into_iter().flat_map(produced_parts) {
+            if let Some((topic, at)) = places.get(part.index as usize).copied() {
                 fill(&mut response.responses[topic].partition_responses[at], part);
             }
         }
         finish(to, acks, &response)
     })
+}
+
+fn produced_parts(answer: Answer) -> Vec<ProducedPart> {
+    match answer {
+        Answer::Produced(parts) => parts,
+        _ => Vec::new(),
+    }
 }
 
 /// One call to each shard that owns any of the partitions.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ringlog");
 /// How long anything may take that happens at once on an idle machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 type Lines = Arc<Mutex<Vec<String>>>;
 

@@ -1,4 +1,5 @@
-//! One Fetch by hand: what a topic's batches say of themselves, before any client has unpacked them.
+//! One Fetch by hand: what a topic's batches say of themselves, before any client has unpacked
+//! them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,6 @@
 //! Partitions that no journal knows. Most of them have never had a record; but one whose journal is
-//! lost looks the same, and to begin it anew would destroy it. What tells them apart is a checkpoint:
-//! it is made only of what a journal has named.
+//! lost looks the same, and to begin it anew would destroy it. What tells them apart is a
+//! checkpoint: it is made only of what a journal has named.
 
 use super::*;
 
