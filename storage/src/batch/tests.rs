@@ -99,7 +99,6 @@ fn header_faults_get_their_errors() {
     assert_eq!(bad(|h| h.last_offset_delta.set(2)), Reject::InvalidRecord);
     assert_eq!(bad(|h| h.attributes.set(0x20)), Reject::InvalidRecord);
     assert_eq!(bad(|h| h.attributes.set(0x10)), Reject::InvalidTxn);
-    assert_eq!(bad(|h| h.attributes.set(0x08)), Reject::InvalidTimestamp);
     assert_eq!(bad(|h| h.attributes.set(5)), Reject::Undecodable);
     assert_eq!(bad(|h| h.attributes.set(1)), Reject::Undecodable);
     assert_eq!(bad(|h| h.magic = 1), Reject::InvalidRecord);
