@@ -1,5 +1,4 @@
-//! A journal goes on from file to file: what it no longer needs is used again, and what does not
-//! fit into the rest of a file goes into the next one.
+//! A process of one shard that appends, over the simulated kernel.
 
 use bytes::Bytes;
 use reactor::buf::Arena;
@@ -10,20 +9,28 @@ use storage::batch::{self, Admitted, Builder, Compression, Origin, Rules};
 use storage::store::{Event, Fx, Store, StoreMail};
 use storage::types::{AlivePartition, LogConfig, METADATA, PartitionId, StoreConfig, TopicId};
 
-const PARTITIONS: i32 = 3;
-const ARENA_BYTES: usize = 16 << 20;
-const JOURNAL_BYTES: u64 = 1 << 20;
+pub(crate) const ARENA_BYTES: usize = 16 << 20;
 /// Longer than anything takes, in nanoseconds of simulated time.
 const PATIENCE: u64 = 60_000_000_000;
 
-fn id(index: i32) -> PartitionId {
+/// What one life does.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) partitions: i32,
+    pub(crate) journal_bytes: u64,
+    pub(crate) appends: usize,
+    /// Length of the append that comes when so many are left.
+    pub(crate) bytes: fn(usize) -> usize,
+}
+
+pub(crate) fn id(index: i32) -> PartitionId {
     PartitionId {
         topic: TopicId([7; 16]),
         index,
     }
 }
 
-fn alive() -> Vec<AlivePartition> {
+fn alive(partitions: i32) -> Vec<AlivePartition> {
     let partition = |id| AlivePartition {
         id,
         owner: 0,
@@ -33,7 +40,7 @@ fn alive() -> Vec<AlivePartition> {
         },
     };
     std::iter::once(METADATA)
-        .chain((0..PARTITIONS).map(id))
+        .chain((0..partitions).map(id))
         .map(partition)
         .collect()
 }
@@ -62,46 +69,54 @@ fn batch(bytes: usize, now: Now) -> Admitted {
 }
 
 /// A shard that appends to one partition after the other, each time the last append is durable.
-struct Shell {
+pub(crate) struct Shell {
     store: Store,
+    plan: Plan,
     started: bool,
     ready: bool,
     failed: Option<String>,
     /// Appends to come, and whether one is under way.
     left: usize,
     waiting: bool,
-    acknowledged: usize,
-    /// Length of the append that comes when so many are left.
-    bytes: fn(usize) -> usize,
+    pub(crate) acknowledged: usize,
+    /// The partitions that the start found, and where they ended.
+    pub(crate) recovered: Vec<(PartitionId, i64)>,
 }
 
 impl Shell {
-    fn new(arena: Arena, appends: usize, bytes: fn(usize) -> usize) -> Self {
+    fn new(arena: Arena, plan: Plan) -> Self {
         let config = StoreConfig {
             dirs: vec!["/data".into()],
             shard: 0,
             shards: 1,
-            journal_bytes: JOURNAL_BYTES,
+            journal_bytes: plan.journal_bytes,
             recycle_bytes_max: 0,
             retention_check_ms: 300_000,
         };
         Self {
             store: Store::new(config, arena),
+            plan,
             started: false,
             ready: false,
             failed: None,
-            left: appends,
+            left: plan.appends,
             waiting: false,
             acknowledged: 0,
-            bytes,
+            recovered: Vec::new(),
         }
     }
 
     fn on_event(&mut self, event: Event, now: Now, fx: &mut Fx) {
         match event {
             Event::Mail { mail, .. } => self.store.on_mail(0, mail, now, fx),
-            Event::MetadataReady => self.store.set_alive(&alive(), now, fx),
-            Event::Ready(_) => self.ready = true,
+            Event::MetadataReady => {
+                self.store.set_alive(&alive(self.plan.partitions), now, fx);
+            }
+            Event::Ready(report) => {
+                self.ready = true;
+                let found = report.partitions.iter().map(|known| (known.id, known.end));
+                self.recovered = found.collect();
+            }
             Event::Durable { .. } => {
                 self.waiting = false;
                 self.acknowledged += 1;
@@ -117,10 +132,10 @@ impl Shell {
             return;
         }
         self.left -= 1;
-        let id = id((self.left % PARTITIONS as usize) as i32);
+        let id = id((self.left % self.plan.partitions as usize) as i32);
         let slot = self.store.slot(&id).expect("created at the start");
         self.store
-            .append(slot, &batch((self.bytes)(self.left), now), 0, now)
+            .append(slot, &batch((self.plan.bytes)(self.left), now), 0, now)
             .expect("there is room");
         self.waiting = true;
     }
@@ -161,36 +176,26 @@ impl Machine for Shell {
     }
 }
 
-/// The files of the journal after that many appends, each made when the one before is durable.
-fn journal_files_after(appends: usize, bytes: fn(usize) -> usize) -> usize {
+/// A machine with an empty disk.
+pub(crate) fn new_world() -> World<Shell> {
     let settings = Settings {
         arena_bytes: ARENA_BYTES,
         ..Settings::default()
     };
-    let mut world: World<Shell> = World::new(1, settings);
+    let mut world = World::new(1, settings);
     world.disk().make_dirs(Path::new("/data"));
-    world.start(1, |_, arena| Shell::new(arena, appends, bytes));
-    world.run(PATIENCE, |world| {
+    world
+}
+
+/// Starts a process and runs it until all that it is to append is durable.
+pub(crate) fn live(world: &mut World<Shell>, plan: Plan) -> &Shell {
+    world.start(1, |_, arena| Shell::new(arena, plan));
+    let done = world.run(PATIENCE, |world| {
         let shell = world.machine(ShardId(0));
-        shell.failed.is_some() || (shell.left == 0 && !shell.waiting)
+        shell.failed.is_some() || (shell.ready && shell.left == 0 && !shell.waiting)
     });
     let shell = world.machine(ShardId(0));
     assert_eq!(shell.failed, None);
-    assert_eq!(shell.acknowledged, appends);
-    let names = world.disk().names(Path::new("/data/journal"));
-    names.iter().filter(|name| name.starts_with("0-")).count()
-}
-
-#[test]
-fn the_first_files_of_a_journal_are_used_again() {
-    // Ten times what one file holds, in the very first life.
-    let files = journal_files_after(1_000, |_| 8_000);
-    assert!(files <= 4, "{files} files");
-}
-
-#[test]
-fn what_does_not_fit_into_the_rest_of_a_file_goes_into_the_next() {
-    // All lengths that still go through the journal, so that the rest is of every size.
-    let files = journal_files_after(1_500, |left| 200 + left * 7_919 % 32_000);
-    assert!(files <= 4, "{files} files");
+    assert!(done, "everything is acknowledged");
+    shell
 }
