@@ -1,5 +1,5 @@
-//! What a store keeps to over whole lives: how much memory recovery takes, and that a journal goes on
-//! from file to file.
+//! What a store keeps to over whole lives: how much memory recovery takes, and that a journal goes
+//! on from file to file.
 
 mod shell;
 
