@@ -22,6 +22,8 @@ pub enum Canary {
     CarryOnlyNonEmptyTails,
     /// The low mark rises with the first round of a carry instead of the last.
     LowWithFirstOfCarry,
+    /// The low mark rises in a round that writes extents, which recovery may drop.
+    LowWithExtents,
     /// Old journal files are reused before the carry is durable.
     ReuseBeforeCarryDurable,
     /// Crumbs count as destaged when written to the segment, before they are synced.
@@ -64,7 +66,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -73,6 +75,7 @@ impl Canary {
         Self::SegmentDirNotSynced,
         Self::CarryOnlyNonEmptyTails,
         Self::LowWithFirstOfCarry,
+        Self::LowWithExtents,
         Self::ReuseBeforeCarryDurable,
         Self::FreeBeforeDestageSynced,
         Self::DestageFlushesDeviceOnly,

@@ -211,7 +211,7 @@ impl Journal {
         let complete = self
             .carry
             .as_ref()
-            .is_some_and(|carry| carry.pending.is_empty());
+            .is_some_and(|carry| carry.pending.is_empty() && carry.first > self.low);
         complete && !self.low_held && !self.opening
     }
 

@@ -98,14 +98,20 @@ impl Store {
         // What is asked of partitions meanwhile must not begin another round.
         self.vols[v].drafting = true;
         self.draft_states(v, &mut draft, now, fx);
-        if !self.vols[v].journal.opening {
+        if !self.vols[v].journal.opening && !self.vols[v].journal.low_is_due() {
             self.draft_news(v, &mut draft, now, fx);
         }
         if self.vols[v].stop_round {
             draft.is_last = self.draft_last_states(v, &mut draft);
         }
         self.vols[v].drafting = false;
-        let low = self.vols[v].journal.low_with(&draft.restated);
+        // A last round with a bad extent is dropped whole, and then the rounds below its low mark
+        // are needed again: the mark rises only in a round that cannot be dropped.
+        let low = if draft.end.extents.is_empty() || armed(Canary::LowWithExtents) {
+            self.vols[v].journal.low_with(&draft.restated)
+        } else {
+            self.vols[v].journal.low
+        };
         let said = draft.bytes.len() > ROUND_HEADER_LEN;
         let raises = low > self.vols[v].journal.low;
         let vol = &self.vols[v];
