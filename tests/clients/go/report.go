@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -19,11 +20,13 @@ func (r *report) check(name string, body func()) {
 	if !strings.HasPrefix(name, r.only) {
 		return
 	}
+	fmt.Fprintf(os.Stderr, "--- %s\n", name) // where its part of the log begins
 	verdict := "ok"
 	func() {
 		defer func() {
 			if problem := recover(); problem != nil {
 				r.failed = true
+				debug.PrintStack()
 				verdict = "FAILED: " + strings.Join(strings.Fields(fmt.Sprint(problem)), " ")
 			}
 		}()

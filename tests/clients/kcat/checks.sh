@@ -20,10 +20,12 @@ check() {
   local name=$1 said
   shift
   [[ $name == "$only"* ]] || return 0
+  echo "--- $name" >&2 # where its part of the log begins
   if said=$("$@" 2> errors); then
     printf '%s\tok\n' "$name"
   else
     failed=1
+    cat errors >&2
     said="$said $(grep -v '^%' errors | tail -2)"
     printf '%s\tFAILED: %s\n' "$name" "$(echo "$said" | tr -s '\n\t ' ' ')"
   fi

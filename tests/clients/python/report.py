@@ -18,6 +18,7 @@ class Report:
     def check(self, name, body, *arguments):
         if not name.startswith(self.only):
             return
+        print(f"--- {name}", file=sys.stderr, flush=True)  # where its part of the log begins
         try:
             body(*arguments)
             verdict = "ok"
@@ -25,8 +26,7 @@ class Report:
             self.failed = True
             kind = "" if isinstance(e, AssertionError) else type(e).__name__ + ": "
             verdict = "FAILED: " + " ".join((kind + str(e)).split())
-            if "TRACE" in os.environ:
-                traceback.print_exc()
+            traceback.print_exc()
         print(f"{name}\t{verdict}", flush=True)
 
 

@@ -24,6 +24,7 @@ final class Checks {
 
   void check(String name, Body body) {
     if (!name.startsWith(only)) return;
+    System.err.println("--- " + name); // where its part of the log begins
     String verdict;
     try {
       limited(body);
@@ -31,7 +32,7 @@ final class Checks {
     } catch (Throwable e) {
       failed = true;
       verdict = "FAILED: " + describe(e);
-      if (System.getenv("TRACE") != null) e.printStackTrace();
+      e.printStackTrace();
     }
     System.out.println(name + "\t" + verdict);
     System.out.flush();
