@@ -24,6 +24,8 @@ pub enum Canary {
     LowWithFirstOfCarry,
     /// The low mark rises in a round that writes extents, which recovery may drop.
     LowWithExtents,
+    /// The round that restates partitions whose medium failed writes extents as well.
+    MendWithExtents,
     /// Old journal files are reused before the carry is durable.
     ReuseBeforeCarryDurable,
     /// Crumbs count as destaged when written to the segment, before they are synced.
@@ -66,7 +68,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -76,6 +78,7 @@ impl Canary {
         Self::CarryOnlyNonEmptyTails,
         Self::LowWithFirstOfCarry,
         Self::LowWithExtents,
+        Self::MendWithExtents,
         Self::ReuseBeforeCarryDurable,
         Self::FreeBeforeDestageSynced,
         Self::DestageFlushesDeviceOnly,

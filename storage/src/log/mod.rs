@@ -51,9 +51,7 @@ pub(crate) struct Log {
     pub(crate) urgent: bool,
     /// Takes no more appends until a restart, and why.
     pub(crate) fenced: Option<String>,
-    /// The next round has to restate it: an extent that a round names is bad.
-    pub(crate) restate: bool,
-    /// Nothing that rounds named since then counts.
+    /// An extent that a round names is bad: nothing that rounds named since then counts.
     pub(crate) extent_failed: bool,
     /// What recovery found cannot be trusted, and why: nothing is served.
     pub(crate) damaged: Option<String>,
@@ -94,7 +92,6 @@ impl Log {
             dirty: false,
             urgent: false,
             fenced: None,
-            restate: false,
             extent_failed: false,
             damaged: None,
             blocked: false,

@@ -45,6 +45,8 @@ struct Volume {
     dirty: VecDeque<Slot>,
     /// Partitions with a full state in the journal.
     residents: BTreeSet<Slot>,
+    /// Partitions with a bad extent in the last round: the next one restates them.
+    failed: Vec<Slot>,
     /// A round is being put together.
     drafting: bool,
     /// Rounds whose acknowledgements wait for the next one.
@@ -456,6 +458,7 @@ impl Volume {
             dir: dir.to_owned(),
             journal: Journal::new(dir, shard, journal_bytes),
             dirty: VecDeque::new(),
+            failed: Vec::new(),
             residents: BTreeSet::new(),
             drafting: false,
             held: Vec::new(),

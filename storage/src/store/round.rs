@@ -97,8 +97,13 @@ impl Store {
         let mut draft = Draft::new(v, &self.vols[v].journal);
         // What is asked of partitions meanwhile must not begin another round.
         self.vols[v].drafting = true;
+        let Some(mends) = self.draft_failed(v, &mut draft, fx) else {
+            self.vols[v].drafting = false;
+            return;
+        };
         self.draft_states(v, &mut draft, now, fx);
-        if !self.vols[v].journal.opening && !self.vols[v].journal.low_is_due() {
+        let journal = &self.vols[v].journal;
+        if !(mends || journal.opening || journal.low_is_due()) {
             self.draft_news(v, &mut draft, now, fx);
         }
         if self.vols[v].stop_round {
@@ -128,7 +133,8 @@ impl Store {
             .as_ref()
             .is_some_and(|carry| !carry.pending.is_empty());
         let news = !vol.dirty.is_empty() && !vol.journal.opening;
-        let restates = carries || vol.journal.opening || vol.journal.low_is_due();
+        let mends = !vol.failed.is_empty();
+        let restates = carries || mends || vol.journal.opening || vol.journal.low_is_due();
         news || restates || vol.closing || vol.stop_round
     }
 
@@ -142,6 +148,39 @@ impl Store {
         });
         let residents: Vec<Slot> = residents.collect();
         self.vols[v].journal.enter_next(residents.into_iter())
+    }
+
+    /// Full states of the partitions with a bad extent in the round before: then recovery needs
+    /// that extent no more. It checks no round but the last, so this is the very next one, and it
+    /// brings no extents of its own, which might get it dropped. Whether there is something to
+    /// mend; `None` when there can be no round now.
+    fn draft_failed(&mut self, v: usize, draft: &mut Draft, fx: &mut Fx) -> Option<bool> {
+        let failed = std::mem::take(&mut self.vols[v].failed);
+        if failed.is_empty() || self.states_of(&failed, draft) {
+            return Some(!failed.is_empty() && !armed(Canary::MendWithExtents));
+        }
+        let journal = &self.vols[v].journal;
+        if journal.at == 0 {
+            let why = "partitions whose medium failed hold too much to be restated";
+            self.break_journal(v, why, fx);
+            return None;
+        }
+        // Another file has more room.
+        self.vols[v].failed.clone_from(&failed);
+        if !self.enter_next(v) {
+            self.prepare_file(v, fx);
+            return None;
+        }
+        *draft = Draft::new(v, &self.vols[v].journal);
+        self.draft_failed(v, draft, fx)
+    }
+
+    /// Adds full states of all these partitions, or says `false` when they do not fit.
+    fn states_of(&mut self, slots: &[Slot], draft: &mut Draft) -> bool {
+        slots.iter().all(|slot| {
+            let log = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut);
+            log.is_none_or(|log| draft.state(*slot, log, draft.limit))
+        })
     }
 
     /// Full states of the carry that can be written now; the others are asked to destage.
@@ -181,17 +220,8 @@ impl Store {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            if log.deleted {
+            if log.deleted || log.fenced.is_some() {
                 log.dirty = false;
-                continue;
-            }
-            if log.fenced.is_some() {
-                log.dirty = false;
-                if std::mem::take(&mut log.restate) && !draft.state(slot, log, draft.limit) {
-                    let why = "a partition whose medium failed holds too much to be restated";
-                    self.break_journal(v, why, fx);
-                    return;
-                }
                 continue;
             }
             let resident = log.state_round != 0;
@@ -366,12 +396,15 @@ impl Store {
             return;
         };
         log.busy -= 1;
+        let vol = log.vol;
         match why {
             Some(why) => {
-                log.restate = true;
                 log.extent_failed = true;
+                let failed = &mut self.vols[vol].failed;
+                if !failed.contains(&extent.slot) {
+                    failed.push(extent.slot);
+                }
                 self.fence(extent.slot, &why, fx);
-                self.mark_dirty(extent.slot);
             }
             None => {
                 if let Some(segment) = log.segment_mut(extent.base) {
