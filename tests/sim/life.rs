@@ -1,5 +1,6 @@
 //! The lives of one seed, one after the other, on the same disks.
 
+use crate::ambush::Ambush;
 use crate::metadata::Decision;
 use crate::model::{Log, Model, Stage};
 use crate::plan::{Mistake, Plan, Trouble, log_config, pick};
@@ -31,6 +32,10 @@ pub(crate) fn run_seed(seed: u64, mistake: Option<Mistake>) -> Result<u64, Strin
 
 struct Lives {
     rng: Rng,
+    /// Draws where lives are cut short, in the seeds that do so.
+    ambushes: Option<Rng>,
+    /// Draws topics that live in memory or for a short time, and steps of the wall clock.
+    oddities: Option<Rng>,
     plan: Plan,
     world: World<Shell>,
     model: Rc<RefCell<Model>>,
@@ -43,7 +48,13 @@ struct Lives {
 impl Lives {
     fn new(seed: u64, mistake: Option<Mistake>, history: Rc<RefCell<Vec<String>>>) -> Self {
         let mut rng = Rng::new(seed);
-        let plan = Plan::draw(&mut rng);
+        let mut plan = Plan::draw(&mut rng);
+        let mut ambushes = (seed % 4 == 1).then(|| rng.clone().fork());
+        if let Some(rng) = &mut ambushes
+            && rng.chance(1, 3)
+        {
+            plan.trouble = Some(Trouble::Medium);
+        }
         let settings = Settings {
             latency_ns: plan.latency_ns,
             lock_outlives_writes: mistake != Some(Mistake::LockEndsEarly),
@@ -63,6 +74,8 @@ impl Lives {
         model.borrow_mut().logs.insert(METADATA, Log::default());
         history.borrow_mut().push(format!("{plan:?}"));
         Self {
+            ambushes,
+            oddities: (seed % 4 == 2).then(|| rng.clone().fork()),
             rng,
             plan,
             world,
@@ -92,6 +105,9 @@ impl Lives {
 
     fn live(&mut self) {
         self.start();
+        if self.walks_into_ambush() {
+            return self.end_abruptly();
+        }
         if self.rng.chance(self.plan.early_ends, 16) {
             let longest = [60, 400, 2000][self.rng.index(3)];
             for _ in 0..self.rng.below(longest) {
@@ -109,10 +125,60 @@ impl Lives {
             }
             self.command();
             let pace = self.rng.below(self.plan.pace_ns);
-            self.world
-                .pass(if self.rng.chance(1, 4) { 0 } else { pace });
+            let pace = if self.rng.chance(1, 4) { 0 } else { pace };
+            if self.is_ambushed(pace) {
+                return self.end_abruptly();
+            }
         }
         self.end();
+    }
+
+    /// Lays an ambush for this life, perhaps, and says whether its start ends in it.
+    fn walks_into_ambush(&mut self) -> bool {
+        let Some(rng) = &mut self.ambushes else {
+            return false;
+        };
+        if rng.chance(1, 4) {
+            return false;
+        }
+        let ambush = Ambush::draw(rng);
+        let at_start = rng.chance(1, 2);
+        self.note(format_args!("{ambush:?}, at the start: {at_start}"));
+        if !at_start {
+            self.await_ready();
+        }
+        self.model.borrow_mut().ambush = Some(ambush);
+        at_start && self.is_ambushed(PATIENCE)
+    }
+
+    /// Lets time pass, until the start is over at most, and says whether this life ends now.
+    fn is_ambushed(&mut self, ns: u64) -> bool {
+        let model = Rc::clone(&self.model);
+        let sprung = move || {
+            model
+                .borrow()
+                .ambush
+                .as_ref()
+                .is_some_and(Ambush::is_sprung)
+        };
+        let was_ready = Self::all(&self.world, |shell| shell.ready);
+        self.world.run(ns, |world| {
+            let started = Self::failure(world).is_some() || Self::all(world, |shell| shell.ready);
+            sprung() || (started && !was_ready)
+        });
+        let ambush = self
+            .model
+            .borrow_mut()
+            .ambush
+            .take_if(|ambush| ambush.is_sprung());
+        let Some(ambush) = ambush else {
+            return false;
+        };
+        self.note("ambushed");
+        for _ in 0..ambush.steps {
+            self.world.step();
+        }
+        true
     }
 
     /// Fills devices up, or makes some operations fail.
@@ -158,6 +224,7 @@ impl Lives {
     fn start(&mut self) {
         self.end_trouble();
         self.model.borrow_mut().trouble = None;
+        self.model.borrow_mut().ambush = None;
         let shards = self.rng.between(1, self.plan.shards_max) as u16;
         self.note(format_args!("start with {shards} shards"));
         let (plan, model, mistake) = (&self.plan, &self.model, self.mistake);
@@ -277,6 +344,13 @@ impl Lives {
     }
 
     fn command(&mut self) {
+        if let Some(rng) = &mut self.oddities
+            && rng.chance(1, 40)
+        {
+            let most = [1_000, 100_000_000][rng.index(2)];
+            let by_ms = rng.between(0, 2 * most) as i64 - most as i64;
+            self.world.step_wall(by_ms);
+        }
         match pick(&mut self.rng, &self.plan.weights) {
             0 => self.append(),
             1 => self.create(),
@@ -328,6 +402,9 @@ impl Lives {
         topic.0[..8].copy_from_slice(&self.topics_made.to_be_bytes());
         topic.0[15] = self.rng.bits() as u8;
         topic.0[0] = self.topics_made as u8;
+        if let Some(rng) = &mut self.oddities {
+            topic.0[14] = rng.bits() as u8;
+        }
         let partitions = self.rng.between(1, 3) as i32;
         self.send(0, Command::Decide(Decision::Create { topic, partitions }));
     }

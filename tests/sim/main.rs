@@ -4,6 +4,7 @@
 //!
 //! `RINGLOG_SIM_SEEDS=20000 cargo test --test sim` runs more seeds, `RINGLOG_SIM_SEED=77` one.
 
+mod ambush;
 #[cfg(canary)]
 mod canaries;
 mod life;
@@ -68,10 +69,10 @@ fn nothing_acknowledged_is_ever_lost() {
 /// Seeds that lost something or stood still once, beyond those that every run plays: 2824, segments
 /// of a fenced partition were not restated; 3480, the low mark rose in a round that was dropped;
 /// 6315, a crumb fitted into no file; 8783, a partition whose medium failed was not restated in the
-/// very next round.
+/// very next round; 690, a log start that was kept lay behind records that were in memory only.
 #[test]
 fn seeds_that_failed_once_pass() {
-    for seed in [2824, 3480, 6315, 8783] {
+    for seed in [690, 2824, 3480, 6315, 8783] {
         assert!(run_seed(seed, None).is_ok(), "seed {seed}");
     }
 }

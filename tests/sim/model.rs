@@ -1,9 +1,10 @@
 //! What every log must hold: all that was acknowledged, and nothing that was never appended.
 
+use crate::ambush::Ambush;
 use crate::metadata::Decision;
 use crate::plan::Trouble;
 use std::collections::{BTreeMap, BTreeSet};
-use storage::types::{METADATA, PartitionId, TopicId};
+use storage::types::{Durability, METADATA, PartitionId, TopicId};
 
 /// One appended batch, byte for byte as it must be read.
 struct Batch {
@@ -19,12 +20,16 @@ pub(crate) struct Log {
     pub(crate) end: i64,
     /// Everything below was acknowledged.
     pub(crate) acked: i64,
+    /// Everything below must outlive any end, though memory may be durable enough.
+    kept: i64,
     /// A log start that was acknowledged.
     start_acked: i64,
     /// The highest log start that may be found.
     start_asked: i64,
     /// Whether old segments go by themselves.
     pub(crate) retention: bool,
+    /// Whether an acknowledgement means no more than memory.
+    pub(crate) in_memory: bool,
 }
 
 /// A topic between its creation and its end.
@@ -52,6 +57,8 @@ pub(crate) struct Model {
     pub(crate) topics: BTreeMap<TopicId, Topic>,
     /// What the disks do to this life.
     pub(crate) trouble: Option<Trouble>,
+    /// Where this life ends, perhaps.
+    pub(crate) ambush: Option<Ambush>,
     /// Mixed from everything that was checked: equal for equal histories.
     pub(crate) digest: u64,
 }
@@ -103,6 +110,9 @@ impl Model {
             log.end
         );
         log.acked = log.acked.max(end);
+        if !log.in_memory {
+            log.kept = log.acked;
+        }
         if *id == METADATA {
             for topic in self
                 .topics
@@ -116,6 +126,13 @@ impl Model {
                 };
             }
         }
+    }
+
+    /// A clean stop keeps everything.
+    pub(crate) fn stopped(&mut self, id: &PartitionId) {
+        let end = self.log(id).end;
+        self.durable(id, end);
+        self.log(id).kept = end;
     }
 
     /// Records below `offset` are to go.
@@ -150,10 +167,12 @@ impl Model {
             },
         );
         if stage == Stage::Creating {
-            let retention = crate::plan::log_config(id).retention_bytes.is_some();
+            let config = crate::plan::log_config(id);
+            let retention = config.retention_bytes.is_some() || config.retention_ms.is_some();
             for index in 0..partitions {
                 let log = Log {
                     retention,
+                    in_memory: config.durability == Durability::Memory,
                     ..Log::default()
                 };
                 self.logs.insert(PartitionId { topic: id, index }, log);
@@ -197,9 +216,9 @@ impl Model {
         self.digest(start ^ (end << 20));
         let log = self.log(id);
         assert!(
-            end >= log.acked,
+            end >= log.kept,
             "{id:?}: {} acknowledged, only {end} recovered",
-            log.acked
+            log.kept
         );
         assert!(
             end <= log.end,
@@ -223,6 +242,7 @@ impl Model {
         );
         log.end = end;
         log.acked = end;
+        log.kept = end;
         log.start_acked = start;
         log.start_asked = start;
     }

@@ -2,7 +2,7 @@
 
 use reactor::sim::Rng;
 use std::path::PathBuf;
-use storage::types::{LogConfig, StoreConfig, TopicId};
+use storage::types::{Durability, LogConfig, StoreConfig, TopicId};
 
 /// A mistake made around the storage on purpose, which must be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,12 @@ pub(crate) fn log_config(topic: TopicId) -> LogConfig {
         } else {
             200
         },
-        retention_ms: None,
+        retention_ms: (topic.0[14] & 2 != 0).then_some(300),
+        durability: if topic.0[14] & 1 == 0 {
+            Durability::Disk
+        } else {
+            Durability::Memory
+        },
         retention_bytes: (draw & 32 != 0).then_some(2 * segment_bytes),
         ..LogConfig::default()
     }

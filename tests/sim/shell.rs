@@ -373,7 +373,7 @@ impl Shell {
         let model = &mut *self.model.borrow_mut();
         let ids: Vec<PartitionId> = model.logs.keys().copied().collect();
         for id in ids.iter().filter(|id| owner(id, self.shards) == self.shard) {
-            model.durable(id, model.logs[id].end);
+            model.stopped(id);
         }
     }
 
@@ -420,6 +420,9 @@ impl Machine for Shell {
             self.started = true;
             self.store.start(now, &mut fx);
         }
+        if let Some(ambush) = &mut self.model.borrow_mut().ambush {
+            ambush.hear(inputs);
+        }
         for input in inputs.drain(..) {
             match input {
                 Input::Done(token, done) => self.store.on_done(token, done, now, &mut fx),
@@ -441,6 +444,9 @@ impl Machine for Shell {
         }
         self.wake = [self.wake, fx.wake_at].into_iter().flatten().min();
         out.wake_at = self.wake;
+        if let Some(ambush) = &mut self.model.borrow_mut().ambush {
+            ambush.watch(fx.ops.iter().map(|(_, op)| op));
+        }
         out.ops.append(&mut fx.ops);
     }
 }

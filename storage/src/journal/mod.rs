@@ -172,7 +172,7 @@ impl Journal {
     }
 
     pub(crate) fn can_write(&self) -> bool {
-        let early = armed(Canary::NextRoundEarly) && self.in_flight < 2;
+        let early = armed(Canary::NextRoundEarly) && self.in_flight < 2 && !self.opening;
         self.live && (self.in_flight == 0 || early) && self.broken.is_none()
     }
 
@@ -184,6 +184,12 @@ impl Journal {
         next.first = self.sequence;
         self.chain.push_back(next);
         self.at = 0;
+        while armed(Canary::ReuseBeforeCarryDurable) && self.chain.len() > 1 {
+            self.chain
+                .pop_front()
+                .into_iter()
+                .for_each(|file| self.spare.push_front(file));
+        }
         if self.carry.is_none() {
             let pending = residents.collect();
             self.carry = Some(Carry {

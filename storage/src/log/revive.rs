@@ -136,6 +136,17 @@ impl Revived {
         }
     }
 
+    /// Records that were only in memory may be gone up to behind the log start, which is durable:
+    /// then the log begins anew there, empty, as Kafka's does. Says whether it did.
+    pub(crate) fn begin_anew_if_gone(&mut self) -> bool {
+        let gone = self.end < self.log_start;
+        if gone {
+            self.end = self.log_start;
+            self.segments = vec![RevivedSegment::new(self.log_start, None)];
+        }
+        gone
+    }
+
     fn is_older_than(&self, place: (usize, u64, u64)) -> bool {
         let (_, start, sequence) = place;
         if armed(Canary::IgnoreStartNumber) {
@@ -197,7 +208,7 @@ impl Revived {
                     self.damaged = Some("the journal contradicts itself".to_owned());
                     return;
                 }
-                self.segments.push(RevivedSegment::after(*ended, *base));
+                self.segments.push(RevivedSegment::new(*base, Some(*ended)));
             }
             Entry::Start { log_start, .. } => self.log_start = self.log_start.max(*log_start),
             _ => self.damaged = Some("the journal contradicts itself".to_owned()),
@@ -206,10 +217,10 @@ impl Revived {
 }
 
 impl RevivedSegment {
-    fn after(before: Ended, base: i64) -> Self {
+    fn new(base: i64, before: Option<Ended>) -> Self {
         Self {
             base,
-            before: Some(before),
+            before,
             pos: crate::format::DATA_START,
             piece_crc: 0,
             sums_from: 0,

@@ -203,7 +203,8 @@ impl Restore {
             return Next::Damaged(why);
         }
         let on_disk = |segment: &RevivedSegment| segment.needs_file() || segment.before.is_some();
-        if self.revived.segments.len() == 1 && !on_disk(&self.revived.segments[0]) {
+        let begins_anew = self.revived.begin_anew_if_gone();
+        if !begins_anew && self.revived.segments.len() == 1 && !on_disk(&self.revived.segments[0]) {
             // A young partition: everything is in the journal.
             return self.content(0);
         }

@@ -292,9 +292,6 @@ impl Store {
         let bytes = aligned(&draft.bytes);
         draft.end.low = low;
         draft.end.flags = flags;
-        if armed(Canary::ReuseBeforeCarryDurable) {
-            vol.journal.raise_low(low);
-        }
         let journal_file = vol.journal.current().expect("a file is open");
         let mut writes = vec![vol.journal.place(bytes)];
         writes.append(&mut draft.writes);

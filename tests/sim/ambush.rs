@@ -1,0 +1,82 @@
+//! Lives that end while one certain thing is under way: the windows between a name and its sync are
+//! so short that an end at random hardly ever falls into them.
+
+use reactor::op::{Done, ErrorKind, Input, Op};
+use reactor::sim::Rng;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    Rename,
+    Unlink,
+    RemoveDir,
+    SyncDir,
+    CreateDir,
+    Sync,
+    /// The medium failed: the moments after it.
+    Failure,
+}
+
+/// A life ends when this many operations of a kind have been begun, or have failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Ambush {
+    on: On,
+    left: u64,
+    /// What happens in the world between the last of them and the end.
+    pub(crate) steps: u64,
+}
+
+impl Ambush {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let kinds = [
+            On::Rename,
+            On::Unlink,
+            On::RemoveDir,
+            On::SyncDir,
+            On::CreateDir,
+            On::Sync,
+            On::Failure,
+        ];
+        let most = [1, 4, 40][rng.index(3)];
+        let steps = [1, 10, 100][rng.index(3)];
+        Self {
+            on: kinds[rng.index(kinds.len())],
+            left: rng.between(1, most),
+            steps: rng.below(steps),
+        }
+    }
+
+    pub(crate) const fn is_sprung(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Takes note of what a shard begins.
+    pub(crate) fn watch<'a>(&mut self, ops: impl Iterator<Item = &'a Op>) {
+        let on = self.on;
+        let awaited = ops.filter(|op| On::of(op) == Some(on)).count() as u64;
+        self.left = self.left.saturating_sub(awaited);
+    }
+
+    /// Takes note of what a shard is told.
+    pub(crate) fn hear<M>(&mut self, inputs: &[Input<M>]) {
+        let failed = |input: &&Input<M>| matches!(input, Input::Done(_, Done::Failed(error)) if error.kind == ErrorKind::Medium);
+        if self.on == On::Failure {
+            let failures = inputs.iter().filter(failed).count() as u64;
+            self.left = self.left.saturating_sub(failures);
+        }
+    }
+}
+
+impl On {
+    const fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::Rename { .. } => Some(Self::Rename),
+            Op::Unlink { .. } => Some(Self::Unlink),
+            Op::RemoveDir { .. } => Some(Self::RemoveDir),
+            Op::SyncDir { .. } => Some(Self::SyncDir),
+            Op::CreateDir { .. } => Some(Self::CreateDir),
+            Op::Sync { .. } => Some(Self::Sync),
+            _ => None,
+        }
+    }
+}
