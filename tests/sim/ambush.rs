@@ -59,7 +59,10 @@ impl Ambush {
 
     /// Takes note of what a shard is told.
     pub(crate) fn hear<M>(&mut self, inputs: &[Input<M>]) {
-        let failed = |input: &&Input<M>| matches!(input, Input::Done(_, Done::Failed(error)) if error.kind == ErrorKind::Medium);
+        let failed = |input: &&Input<M>| match input {
+            Input::Done(_, Done::Failed(error)) => error.kind == ErrorKind::Medium,
+            _ => false,
+        };
         if self.on == On::Failure {
             let failures = inputs.iter().filter(failed).count() as u64;
             self.left = self.left.saturating_sub(failures);
