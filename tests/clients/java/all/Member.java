@@ -65,9 +65,10 @@ final class Member extends Thread implements ConsumerRebalanceListener {
     } catch (CommitFailedException | RebalanceInProgressException e) {
       return; // what is lost is read again by the next owner, what is kept is committed later
     }
+    int generation = consumer.groupMetadata().generationId();
     next.forEach(
         (tp, offset) -> {
-          ranges.add(tp.partition(), start.get(tp), offset, getName());
+          ranges.add(tp.partition(), start.get(tp), offset, getName(), generation);
           start.put(tp, offset);
         });
     next.clear();

@@ -6,13 +6,15 @@ import java.util.Map;
 
 /** The ranges that the members of a group have read and committed, partition by partition. */
 final class Ranges {
-  private record Range(long from, long to, String member) {}
+  private record Range(long from, long to, String member, int generation) {}
 
   private final Map<Integer, List<Range>> committed = new HashMap<>();
 
-  /** A commit of [from, to) was acknowledged to this member. */
-  synchronized void add(int partition, long from, long to, String member) {
-    committed.computeIfAbsent(partition, p -> new ArrayList<>()).add(new Range(from, to, member));
+  /** A commit of [from, to) was acknowledged to this member of this generation. */
+  synchronized void add(int partition, long from, long to, String member, int generation) {
+    committed
+        .computeIfAbsent(partition, p -> new ArrayList<>())
+        .add(new Range(from, to, member, generation));
   }
 
   /** Every offset below the end must lie in exactly one range. */
@@ -20,6 +22,7 @@ final class Ranges {
     List<Range> ranges = new ArrayList<>(committed.getOrDefault(partition, List.of()));
     ranges.sort(Comparator.comparingLong(Range::from));
     long next = 0;
+    Range before = null;
     for (Range range : ranges) {
       String what = range.from < next ? "was committed twice" : "was never committed";
       Checks.that(
@@ -32,10 +35,10 @@ final class Ranges {
               + what
               + ": "
               + range
-              + " where "
-              + next
-              + " comes next");
+              + " after "
+              + before);
       next = range.to;
+      before = range;
     }
     Checks.same(end, next, "committed end of partition " + partition);
   }
