@@ -52,6 +52,20 @@ python_env() {
   touch "$folder/.complete"
 }
 
+# node_packages FOLDER PACKAGE_JSON: what a package.json names, in the work folder.
+node_packages() {
+  local folder=$work/$1
+  cmp -s "$2" "$folder/package.json" && [ -e "$folder/.complete" ] && return
+  need node nodejs
+  need npm npm
+  say "installing $1"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp "$2" "$folder/"
+  npm --prefix "$folder" install --silent --no-audit --no-fund --no-package-lock >&2
+  touch "$folder/.complete"
+}
+
 # free_port: a port that is free, its successor too, below the range the kernel gives to clients.
 free_port() {
   python3 -c 'import random, socket
@@ -80,6 +94,7 @@ ringlog_start() {
   local data=$1 port=$2
   shift 2
   mkdir -p "$data"
+  : > "$data.out" # for whoever reads it before the broker has begun
   "$RINGLOG_BIN" serve --data-dir "$data" --listen "127.0.0.1:$port" "$@" \
     > "$data.out" 2>&1 < /dev/null &
   broker=$!
