@@ -19,6 +19,9 @@ import org.apache.kafka.common.errors.UnknownTopicIdException;
 
 /** What is called otherwise in an old client, or is not there: the newest client's way. */
 final class Version {
+  /** The sizes of a group that rebalances cooperatively. */
+  static final int[] COOPERATIVE = Groups.SIZES;
+
   static TopicDescription describe(Admin admin, String topic) throws Exception {
     return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
   }

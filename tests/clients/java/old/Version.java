@@ -12,6 +12,13 @@ import org.apache.kafka.common.config.ConfigResource;
 
 /** What is called otherwise in a new client, or is no longer there: the way of client 2.8. */
 final class Version {
+  /**
+   * The sizes of a group that rebalances cooperatively. With three members or more this client can
+   * give a partition to two at once, on any broker: where one learns late of an assignment that
+   * takes partitions from it, and has to join again, the leader forgets what it owns (KAFKA-14639).
+   */
+  static final int[] COOPERATIVE = {1, 2, 1, 2, 1, 2, 1};
+
   static TopicDescription describe(Admin admin, String topic) throws Exception {
     return admin.describeTopics(List.of(topic)).all().get().get(topic);
   }
