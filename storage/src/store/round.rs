@@ -191,6 +191,9 @@ impl Store {
         let pending: Vec<Slot> = carry.pending.iter().copied().collect();
         let limit = draft.limit.min(CARRIED_BYTES_MAX + ROUND_HEADER_LEN);
         for slot in pending {
+            if draft.restated.contains(&slot) {
+                continue;
+            }
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
@@ -328,6 +331,7 @@ impl Store {
             self.break_journal(v, &failure.words(), fx);
             return;
         }
+        let mut written = Vec::new();
         let mut failed = false;
         for (at, extent) in end.extents.drain(..).enumerate() {
             let failure = outcome.failures.iter().find(|failure| {
@@ -335,8 +339,13 @@ impl Store {
                     || (failure.step == 1 && Some(failure.index) == extent.sync)
             });
             failed |= failure.is_some();
-            let why = failure.map(super::script::Failure::words);
-            self.end_extent(&extent, why, fx);
+            match failure {
+                Some(failure) => self.end_extent(&extent, Some(failure.words()), fx),
+                None => written.push(extent),
+            }
+        }
+        for extent in written {
+            self.end_extent(&extent, None, fx);
         }
         let mut ends = std::mem::take(&mut self.vols[v].held);
         ends.push(end);
@@ -403,6 +412,9 @@ impl Store {
                 }
                 self.fence(extent.slot, &why, fx);
             }
+            // Nothing of the round counts for a partition that failed in it: what is durable must
+            // not end behind what it is restated with.
+            None if log.extent_failed => {}
             None => {
                 if let Some(segment) = log.segment_mut(extent.base) {
                     segment.end_write(extent.from);
