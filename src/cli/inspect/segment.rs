@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use storage::batch::{self, HEADER_LEN, Header, MAGIC, Summary};
 use storage::inspect::{self, CHECKSUM_PIECE, Kind, SEGMENT_DATA_START, SegmentView};
 
@@ -68,7 +68,11 @@ fn print_batches(
     records: bool,
 ) -> Outcome<(u64, bool)> {
     let (mut at, mut next, mut whole) = (SEGMENT_DATA_START, base, true);
+    let end = successor(segment.path).and_then(|path| end_before(&path, base));
     let why = loop {
+        if end == Some(at) {
+            break "the next segment";
+        }
         let head = segment.read(at, HEADER_LEN as u64)?;
         let Some(header) = Header::of(&head) else {
             break "the end of the file";
@@ -94,7 +98,7 @@ fn print_batches(
         let intact = batch::check_crc(&batch);
         print_batch(items, at, &batch, &summary, intact)?;
         if !intact {
-            if has_successor(segment.path) {
+            if successor(segment.path).is_some() {
                 whole = false;
                 break "a batch with a wrong CRC";
             }
@@ -117,18 +121,28 @@ fn print_batches(
     Ok((at, whole))
 }
 
-/// Whether the log goes on in another segment, so that this one is complete.
-fn has_successor(path: &Path) -> bool {
+/// The segment in which the log goes on, so that this one is complete.
+fn successor(path: &Path) -> Option<PathBuf> {
     let base = |path: &Path| match inspect::kind_of(path.file_name()?.to_str()?)? {
         Kind::Segment(base) => Some(base),
         _ => None,
     };
-    let siblings = path
-        .parent()
-        .and_then(|folder| std::fs::read_dir(folder).ok());
-    let this = base(path);
-    let later = |path: &Path| base(path).is_some_and(|other| this.is_some_and(|this| other > this));
-    siblings.is_some_and(|entries| entries.flatten().any(|entry| later(&entry.path())))
+    let this = base(path)?;
+    let siblings = std::fs::read_dir(path.parent()?).ok()?;
+    let bases = siblings.flatten().filter_map(|entry| {
+        let path = entry.path();
+        Some((base(&path).filter(|other| *other > this)?, path))
+    });
+    bases.min().map(|(_, path)| path)
+}
+
+/// Where the segment from `base` on ends, as the next one says. Behind that may lie batches of the
+/// segment that the file belonged to before.
+fn end_before(path: &Path, base: i64) -> Option<u64> {
+    let mut head = [0; SEGMENT_DATA_START as usize];
+    File::open(path).ok()?.read_exact_at(&mut head, 0).ok()?;
+    let before = inspect::segment_header(&head)?.before?;
+    (before.base == base).then_some(before.end)
 }
 
 fn print_batch(

@@ -103,6 +103,27 @@ fn a_sound_segment_shows_its_batches_and_records() {
     );
 }
 
+/// The file of a segment may have been another's before, whose batches follow where it ends.
+#[test]
+fn a_segment_ends_where_the_next_one_says() {
+    let folder = Folder::new("inspect-recycled");
+    let file = segment();
+    let len = &file[BLOCK + 8..BLOCK + 12];
+    let len = 12 + u32::from_be_bytes(len.try_into().expect("four bytes")) as usize;
+    folder.write("00000000000000000007.log", &file);
+    let (base, end) = (7_i64, (BLOCK + 39 * len) as u64);
+    let mut next = block(b"RLSG", 85)[..34].to_vec();
+    next.push(1);
+    next.extend([base.to_le_bytes(), end.to_le_bytes(), base.to_le_bytes()].concat());
+    folder.write("00000000000000000085.log", &sealed(next));
+    let (text, damaged) = folder.inspect(false);
+    assert_eq!((damaged, count(&text, "batch")), (0, 39), "{text}");
+    assert!(
+        text.contains("\"next_offset\":85,\"then\":\"the next segment\""),
+        "{text}"
+    );
+}
+
 #[test]
 fn every_damaged_byte_of_a_batch_is_found() {
     let folder = Folder::new("inspect-damaged");
