@@ -150,6 +150,8 @@ pub enum Done {
         file: FileId,
         len: u64,
         direct: bool,
+        /// `None`: buffered, copied on write, or not known; each file has to be synced itself.
+        in_place: Option<InPlace>,
     },
     Read(Bytes),
     Listed(Vec<DirEntry>),
@@ -170,6 +172,16 @@ pub enum Done {
     Paused,
     Eof,
     Failed(IoError),
+}
+
+/// Where a write over space that is already written stays in its place: then a flush of the device
+/// alone makes it durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InPlace {
+    /// A number that is equal for files of one device.
+    pub device: u64,
+    /// The space of the file before this position is written; not necessarily durable as such.
+    pub written: u64,
 }
 
 /// One entry of a directory.

@@ -267,3 +267,50 @@ fn big() -> Bytes {
     buf.append(&vec![5; 256 * BLOCK]);
     buf.freeze()
 }
+
+/// Merely reserved space is not written; where it cannot be told, nothing is said to be.
+#[test]
+fn an_open_tells_how_much_of_a_file_is_written() {
+    let dir = Dir::new("written");
+    let path = dir.join("file");
+    let results = one_by_one(move |done, arena| {
+        let file = done.first().map(file_of);
+        Some(match (done.len(), file) {
+            (0, _) => Op::Open {
+                path: path.clone(),
+                mode: OpenMode::CreateNew,
+                direct: true,
+            },
+            (1, Some(file)) => Op::Allocate {
+                file,
+                pos: 0,
+                len: 8 * BLOCK as u64,
+            },
+            (2, Some(file)) => Op::Write {
+                file,
+                pos: 0,
+                parts: vec![blocks(arena, 3, 1)],
+            },
+            (3, Some(file)) => Op::Sync { file },
+            (4, _) => Op::Open {
+                path: path.clone(),
+                mode: OpenMode::Write,
+                direct: true,
+            },
+            _ => return None,
+        })
+    });
+    let place = |at: usize| match &results[at] {
+        Done::Opened { in_place, .. } => *in_place,
+        other => panic!("not opened: {other:?}"),
+    };
+    assert_eq!(place(0).map(|place| place.written), place(0).map(|_| 0));
+    assert_eq!(
+        place(4).map(|place| place.written),
+        place(0).map(|_| 3 * BLOCK as u64)
+    );
+    assert_eq!(
+        place(4).map(|place| place.device),
+        place(0).map(|place| place.device)
+    );
+}

@@ -169,6 +169,13 @@ impl Content {
         self.reserved + above * BLOCK
     }
 
+    /// Where space begins that was never written.
+    pub(super) fn first_hole(&self) -> u64 {
+        let written = self.blocks.keys().zip(0..);
+        let count = written.take_while(|(number, at)| *number == at).count() as u64;
+        (count * BLOCK).min(self.size)
+    }
+
     /// Bytes of space that writing or reserving up to `end` would add.
     pub(super) fn growth(&self, pos: u64, end: u64) -> u64 {
         let from = pos.max(self.reserved) / BLOCK;

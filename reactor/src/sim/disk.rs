@@ -4,7 +4,7 @@
 use super::block::{BLOCK, Content, Mood};
 use super::names::{Entry, Ino, Name, Names};
 use super::rng::Rng;
-use crate::op::{DirEntry, ErrorKind, IoError, OpenMode};
+use crate::op::{DirEntry, ErrorKind, InPlace, IoError, OpenMode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -237,6 +237,15 @@ impl Disk {
     /// Whether `ino` still exists: a dead process may have been its last opener.
     pub(super) fn has(&self, ino: Ino) -> bool {
         self.files.contains_key(&ino)
+    }
+
+    /// Writes over written space stay where they are.
+    pub(super) fn in_place(&self, ino: Ino) -> InPlace {
+        let file = &self.files[&ino];
+        InPlace {
+            device: file.device as u64,
+            written: file.content.first_hole(),
+        }
     }
 
     pub(super) fn path_of(&self, ino: Ino) -> PathBuf {

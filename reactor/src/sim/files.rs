@@ -178,7 +178,13 @@ impl Files {
                     closing: false,
                 };
                 self.handles.insert((flight.shard, file), handle);
-                return Ok(Done::Opened { file, len, direct });
+                let in_place = direct.then(|| disk.in_place(ino));
+                return Ok(Done::Opened {
+                    file,
+                    len,
+                    direct,
+                    in_place,
+                });
             }
             Op::Rename { from, to } => disk.rename(from, to)?,
             Op::Unlink { path } => disk.unlink(path)?,

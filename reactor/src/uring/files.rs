@@ -7,7 +7,7 @@ use super::ring::Ring;
 use super::slots::{InFlight, Target, Work};
 use super::table::{OpenFile, failed, failed_io};
 use crate::buf::{BLOCK, Buf};
-use crate::op::{Done, FileId, OpenMode, Token};
+use crate::op::{Done, FileId, InPlace, OpenMode, Token};
 use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
 use std::ffi::CString;
@@ -15,11 +15,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Permissions of a new file: the owner's; others may read if the umask lets them.
 const FILE_MODE: libc::mode_t = 0o644;
 const TMPFS_MAGIC: libc::__fsword_t = 0x0102_1994;
+const EXT4_MAGIC: libc::__fsword_t = 0xef53;
 /// Larger reads are cut by the kernel anyway.
 const READ_BYTES_MAX: u32 = 1 << 30;
 
@@ -105,10 +107,16 @@ impl Io {
             };
             return Err(io::Error::from_raw_os_error(errno));
         }
-        let direct = wants_direct && is_direct(&file);
+        let kind = file_system(&file);
+        let direct = wants_direct && is_direct(&file, kind);
         if wants_direct && !direct {
             clear_direct(&file)?;
         }
+        // Elsewhere a write may be moved: XFS does so with space that two files share.
+        let in_place = (direct && kind == EXT4_MAGIC).then(|| InPlace {
+            device: meta.dev(),
+            written: first_hole(&file),
+        });
         let fd = OwnedFd::from(file);
         let raw = fd.as_raw_fd();
         let open = OpenFile {
@@ -127,6 +135,7 @@ impl Io {
             file: FileId(place),
             len: meta.len(),
             direct,
+            in_place,
         })
     }
 
@@ -360,16 +369,35 @@ fn continue_read(work: &mut ReadWork, result: i32, direct: bool) -> bool {
     !at_end
 }
 
-/// Whether direct I/O in blocks of [`BLOCK`] works on `file`, opened with O_DIRECT. A tmpfs takes
-/// the flag (since Linux 6.6) and goes through the page cache all the same.
-fn is_direct(file: &File) -> bool {
-    let fd = file.as_raw_fd();
-    // SAFETY: all-zero is a valid value of both structures; the kernel writes into local ones.
+/// The magic number of the file system that holds `file`; 0 when it cannot be told.
+fn file_system(file: &File) -> libc::__fsword_t {
+    // SAFETY: all-zero is a valid value of the structure; the kernel writes into a local one.
     unsafe {
         let mut fs: libc::statfs = std::mem::zeroed();
-        if libc::fstatfs(fd, &raw mut fs) == 0 && fs.f_type == TMPFS_MAGIC {
-            return false;
+        if libc::fstatfs(file.as_raw_fd(), &raw mut fs) == 0 {
+            fs.f_type
+        } else {
+            0
         }
+    }
+}
+
+/// Where the first hole or space that is merely reserved begins; 0 when it cannot be told.
+fn first_hole(file: &File) -> u64 {
+    // SAFETY: a plain call on our own descriptor, whose offset nobody uses.
+    let hole = unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_HOLE) };
+    u64::try_from(hole).unwrap_or(0)
+}
+
+/// Whether direct I/O in blocks of [`BLOCK`] works on `file`, opened with O_DIRECT. A tmpfs takes
+/// the flag (since Linux 6.6) and goes through the page cache all the same.
+fn is_direct(file: &File, kind: libc::__fsword_t) -> bool {
+    if kind == TMPFS_MAGIC {
+        return false;
+    }
+    let fd = file.as_raw_fd();
+    // SAFETY: all-zero is a valid value of the structure; the kernel writes into a local one.
+    unsafe {
         let mut stat: libc::statx = std::mem::zeroed();
         let flags = libc::AT_EMPTY_PATH;
         let done = libc::statx(fd, c"".as_ptr(), flags, libc::STATX_DIOALIGN, &raw mut stat);
