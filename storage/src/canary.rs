@@ -64,11 +64,15 @@ pub enum Canary {
     GoneJournalNotVoided,
     /// Segments are retired before the risen log start is durable.
     RetireBeforeLogStart,
+    /// All space of a retired file counts as written, whether this process synced it or not.
+    RecycledSpaceTrusted,
+    /// A file is recycled while it is written or read.
+    RecycleInFlight,
 }
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -98,6 +102,8 @@ impl Canary {
         Self::LowBeforeOpenings,
         Self::GoneJournalNotVoided,
         Self::RetireBeforeLogStart,
+        Self::RecycledSpaceTrusted,
+        Self::RecycleInFlight,
     ];
 }
 

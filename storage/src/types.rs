@@ -87,7 +87,7 @@ pub struct StoreConfig {
     pub shards: u16,
     /// Size of one journal file in bytes: a multiple of a block.
     pub journal_bytes: u64,
-    /// Retired segment files kept for recycling, bytes per directory and shard.
+    /// Retired segment files kept for recycling: bytes for batches, per directory and shard.
     pub recycle_bytes_max: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,

@@ -1,6 +1,7 @@
 //! Lives that end while one certain thing is under way: the windows between a name and its sync are
 //! so short that an end at random hardly ever falls into them.
 
+use crate::shell::is_in_pool;
 use reactor::op::{Done, ErrorKind, Input, Op};
 use reactor::sim::Rng;
 
@@ -15,6 +16,9 @@ enum On {
     Sync,
     /// The medium failed: the moments after it.
     Failure,
+    /// A retired segment file goes into the pool, or out of it.
+    Keep,
+    Reuse,
 }
 
 /// A life ends when this many operations of a kind have been begun, or have failed.
@@ -27,7 +31,14 @@ pub(crate) struct Ambush {
 }
 
 impl Ambush {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, churns: bool) -> Self {
+        if churns {
+            return Self {
+                on: [On::Keep, On::Reuse][rng.index(2)],
+                left: rng.between(1, 6),
+                steps: rng.below(16),
+            };
+        }
         let kinds = [
             On::Rename,
             On::Unlink,
@@ -53,7 +64,7 @@ impl Ambush {
     /// Takes note of what a shard begins.
     pub(crate) fn watch<'a>(&mut self, ops: impl Iterator<Item = &'a Op>) {
         let on = self.on;
-        let awaited = ops.filter(|op| On::of(op) == Some(on)).count() as u64;
+        let awaited = ops.filter(|op| on.is_met_by(op)).count() as u64;
         self.left = self.left.saturating_sub(awaited);
     }
 
@@ -71,15 +82,17 @@ impl Ambush {
 }
 
 impl On {
-    const fn of(op: &Op) -> Option<Self> {
-        match op {
-            Op::Rename { .. } => Some(Self::Rename),
-            Op::Unlink { .. } => Some(Self::Unlink),
-            Op::RemoveDir { .. } => Some(Self::RemoveDir),
-            Op::SyncDir { .. } => Some(Self::SyncDir),
-            Op::CreateDir { .. } => Some(Self::CreateDir),
-            Op::Sync { .. } => Some(Self::Sync),
-            _ => None,
+    fn is_met_by(self, op: &Op) -> bool {
+        match (self, op) {
+            (Self::Keep, Op::Rename { to, .. }) => is_in_pool(to),
+            (Self::Reuse, Op::Rename { from, .. }) => is_in_pool(from),
+            (Self::Rename, Op::Rename { .. })
+            | (Self::Unlink, Op::Unlink { .. })
+            | (Self::RemoveDir, Op::RemoveDir { .. })
+            | (Self::SyncDir, Op::SyncDir { .. })
+            | (Self::CreateDir, Op::CreateDir { .. })
+            | (Self::Sync, Op::Sync { .. }) => true,
+            _ => false,
         }
     }
 }

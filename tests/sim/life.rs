@@ -2,7 +2,7 @@
 
 use crate::ambush::Ambush;
 use crate::metadata::Decision;
-use crate::model::{Log, Model, Stage};
+use crate::model::{Log, Model, Moves, Stage};
 use crate::plan::{Mistake, Plan, Trouble, log_config, pick};
 use crate::shell::{Command, Shell, owner};
 use reactor::op::{ErrorKind, ShardId};
@@ -20,6 +20,11 @@ const LOCKED_MAX: u32 = 100;
 /// Runs every life of a seed. Returns a number that is equal for equal histories, or why a life
 /// failed and what came before.
 pub(crate) fn run_seed(seed: u64, mistake: Option<Mistake>) -> Result<u64, String> {
+    play(seed, mistake).map(|(hash, _)| hash)
+}
+
+/// The same, with how often retired segment files were moved.
+pub(crate) fn play(seed: u64, mistake: Option<Mistake>) -> Result<(u64, Moves), String> {
     let history = Rc::new(RefCell::new(Vec::new()));
     let lives = AssertUnwindSafe(|| Lives::new(seed, mistake, Rc::clone(&history)).run());
     catch_unwind(lives).map_err(|panic| {
@@ -49,8 +54,13 @@ impl Lives {
     fn new(seed: u64, mistake: Option<Mistake>, history: Rc<RefCell<Vec<String>>>) -> Self {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::draw(&mut rng);
-        let mut ambushes = (seed % 4 == 1).then(|| rng.clone().fork());
+        let churns = seed % 4 == 3;
+        let mut ambushes = (churns || seed % 4 == 1).then(|| rng.clone().fork());
         if let Some(rng) = &mut ambushes
+            && churns
+        {
+            plan = plan.churning(rng);
+        } else if let Some(rng) = &mut ambushes
             && rng.chance(1, 3)
         {
             plan.trouble = Some(Trouble::Medium);
@@ -93,14 +103,15 @@ impl Lives {
             .push(format!("{ms:.3} ms: {what}"));
     }
 
-    fn run(mut self) -> u64 {
+    fn run(mut self) -> (u64, Moves) {
         for _ in 0..self.plan.lives {
             self.live();
         }
         self.start();
         self.await_ready();
         self.await_idle();
-        self.world.trace_hash() ^ self.model.borrow().digest
+        let model = self.model.borrow();
+        (self.world.trace_hash() ^ model.digest, model.moves)
     }
 
     fn live(&mut self) {
@@ -141,8 +152,8 @@ impl Lives {
         if rng.chance(1, 4) {
             return false;
         }
-        let ambush = Ambush::draw(rng);
-        let at_start = rng.chance(1, 2);
+        let ambush = Ambush::draw(rng, self.plan.churns);
+        let at_start = !self.plan.churns && rng.chance(1, 2);
         self.note(format_args!("{ambush:?}, at the start: {at_start}"));
         if !at_start {
             self.await_ready();
@@ -222,6 +233,10 @@ impl Lives {
     }
 
     fn start(&mut self) {
+        for dir in &self.plan.dirs {
+            let left = self.world.disk().names(dir.join("recycle")).len();
+            self.model.borrow_mut().moves.left_over += u64::from(left > 0);
+        }
         self.end_trouble();
         self.model.borrow_mut().trouble = None;
         self.model.borrow_mut().ambush = None;
@@ -296,6 +311,9 @@ impl Lives {
     }
 
     fn end_abruptly(&mut self) {
+        for shard in 0..self.world.shards() {
+            self.world.machine(ShardId(shard)).note_end();
+        }
         if pick(&mut self.rng, &self.plan.ends[1..]) == 0 {
             self.note("kill");
             self.world.kill();

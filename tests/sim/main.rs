@@ -14,6 +14,7 @@ mod plan;
 mod shell;
 
 use life::run_seed;
+use model::Moves;
 use plan::Mistake;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,10 +70,12 @@ fn nothing_acknowledged_is_ever_lost() {
 /// Seeds that lost something or stood still once, beyond those that every run plays: 2824, segments
 /// of a fenced partition were not restated; 3480, the low mark rose in a round that was dropped;
 /// 6315, a crumb fitted into no file; 8783, a partition whose medium failed was not restated in the
-/// very next round; 690, a log start that was kept lay behind records that were in memory only.
+/// very next round; 690, a log start that was kept lay behind records that were in memory only;
+/// 101, a partition was restated from behind what counts of it; 598, twice in one round. What a
+/// seed does changes with the simulator: some tell other stories now.
 #[test]
 fn seeds_that_failed_once_pass() {
-    for seed in [690, 2824, 3480, 6315, 8783] {
+    for seed in [101, 598, 690, 2824, 3480, 6315, 8783] {
         assert!(run_seed(seed, None).is_ok(), "seed {seed}");
     }
 }
@@ -82,6 +85,24 @@ fn one_seed_is_one_history() {
     for seed in 0..5 {
         assert_eq!(run_seed(seed, None), run_seed(seed, None), "seed {seed}");
     }
+}
+
+/// Lives without recycling would prove nothing about it.
+#[test]
+fn retired_segments_are_written_over_again() {
+    let mut all = Moves::default();
+    for seed in 0..100 {
+        let (_, moves) = life::play(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        all.kept += moves.kept;
+        all.reused += moves.reused;
+        all.kept_in_part += moves.kept_in_part;
+        all.reused_in_part += moves.reused_in_part;
+        all.left_over += moves.left_over;
+    }
+    println!("{all:?}");
+    assert!(all.kept > 100 && all.reused > 100, "{all:?}");
+    assert!(all.kept_in_part > 5 && all.reused_in_part > 5, "{all:?}");
+    assert!(all.left_over > 20, "{all:?}");
 }
 
 /// Mistakes that the code above the storage could make, or the kernel below.

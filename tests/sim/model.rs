@@ -59,8 +59,22 @@ pub(crate) struct Model {
     pub(crate) trouble: Option<Trouble>,
     /// Where this life ends, perhaps.
     pub(crate) ambush: Option<Ambush>,
+    /// Retired segment files on their way, in all lives.
+    pub(crate) moves: Moves,
     /// Mixed from everything that was checked: equal for equal histories.
     pub(crate) digest: u64,
+}
+
+/// How often segment files went into the pool of retired ones and out of it again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moves {
+    pub(crate) kept: u64,
+    pub(crate) reused: u64,
+    /// Kills and power cuts in the middle of either.
+    pub(crate) kept_in_part: u64,
+    pub(crate) reused_in_part: u64,
+    /// Starts that found some of an earlier life.
+    pub(crate) left_over: u64,
 }
 
 impl Log {

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) own_devices: bool,
     pub(crate) journal_bytes: u64,
     pub(crate) recycle_bytes_max: u64,
+    /// Much is written and soon deleted, and lives end while segment files are recycled.
+    pub(crate) churns: bool,
     pub(crate) lives: u64,
     pub(crate) shards_max: u64,
     pub(crate) topics_max: usize,
@@ -80,7 +82,8 @@ impl Plan {
                 .collect(),
             own_devices: rng.chance(1, 2),
             journal_bytes: [128, 192, 256, 512][rng.index(4)] * 1024,
-            recycle_bytes_max: [0, 128, 1024, 4096][rng.index(4)] * 1024,
+            recycle_bytes_max: [0, 256, 1024, 4096][rng.index(4)] * 1024,
+            churns: false,
             lives: rng.between(3, 8),
             shards_max: rng.between(1, 3),
             topics_max: rng.between(1, 5) as usize,
@@ -93,6 +96,23 @@ impl Plan {
             latency_ns: [20_000, 200_000][rng.index(2)],
             direct_allowed: rng.chance(7, 8),
             trouble: [Some(Trouble::Space), Some(Trouble::Medium), None][rng.index(16).min(2)],
+        }
+    }
+
+    /// The same where segment files are used again and again.
+    pub(crate) fn churning(self, rng: &mut Rng) -> Self {
+        Self {
+            recycle_bytes_max: [256, 1024, 4096][rng.index(3)] * 1024,
+            topics_max: rng.between(1, 3) as usize,
+            commands_max: 300,
+            weights: [90, 3, rng.below(2), [1, 8][rng.index(2)], 3, 3],
+            sizes: [2, 2, [4, 12][rng.index(2)]],
+            early_ends: rng.between(0, 2),
+            pace_ns: self.pace_ns.max(200_000),
+            latency_ns: 20_000,
+            direct_allowed: true,
+            churns: true,
+            ..self
         }
     }
 

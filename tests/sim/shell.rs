@@ -4,9 +4,10 @@ use crate::metadata::{self, Decision};
 use crate::model::{Model, Stage};
 use crate::plan::{Mistake, Trouble, log_config};
 use bytes::Bytes;
-use reactor::op::{Input, Machine, Mono, Now, Outbox, ShardId};
+use reactor::op::{Done, Input, Machine, Mono, Now, Op, Outbox, ShardId, Token};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::rc::Rc;
 use storage::batch::patch;
 use storage::store::{
@@ -70,6 +71,9 @@ pub(crate) struct Shell {
     metadata: Vec<u8>,
     /// Topics whose tombstone waits for its durability, by its offset.
     deleting: Vec<(i64, TopicId)>,
+    /// Moves of retired files under way by the number of their chain of operations, and whether
+    /// they lead into the pool.
+    moving: BTreeMap<u64, bool>,
     wake: Option<Mono>,
     started: bool,
     pub(crate) ready: bool,
@@ -84,6 +88,11 @@ pub(crate) fn owner(id: &PartitionId, shards: u16) -> u16 {
     }
     let mixed = u16::from(id.topic.0[0]) * 7 + u16::from(id.topic.0[15]) + id.index as u16;
     mixed % shards
+}
+
+/// Whether a path is that of a retired segment file.
+pub(crate) fn is_in_pool(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dir.ends_with("recycle"))
 }
 
 fn config_of(id: &PartitionId) -> LogConfig {
@@ -117,6 +126,7 @@ impl Shell {
             next_ticket: 0,
             metadata: Vec::new(),
             deleting: Vec::new(),
+            moving: BTreeMap::new(),
             wake: None,
             started: false,
             ready: false,
@@ -128,6 +138,44 @@ impl Shell {
     /// Nothing is asked of this shard that it has not answered.
     pub(crate) fn idle(&self) -> bool {
         self.commands.is_empty() && self.reads.is_empty()
+    }
+
+    /// Notes the moves that end with `token` or begin with operations in `ops`.
+    fn watch_moves(&mut self, ops: &[(Token, Op)]) {
+        for (token, op) in ops {
+            if let Op::Rename { from, to } = op
+                && [from, to].iter().any(|path| is_in_pool(path))
+            {
+                self.moving.insert(token.0 >> 16, is_in_pool(to));
+            }
+        }
+    }
+
+    fn watch_done(&mut self, token: Token, done: &Done) {
+        match done {
+            // The syncs of directories that follow the rename.
+            Done::Ok if token.0 & 0xffff > 0 => {}
+            _ => return,
+        }
+        let moves = &mut self.model.borrow_mut().moves;
+        match self.moving.remove(&(token.0 >> 16)) {
+            Some(true) => moves.kept += 1,
+            Some(false) => moves.reused += 1,
+            None => {}
+        }
+    }
+
+    /// The process ends here, whatever is under way.
+    pub(crate) fn note_end(&self) {
+        let moves = &mut self.model.borrow_mut().moves;
+        for into in self.moving.values() {
+            let broken = if *into {
+                &mut moves.kept_in_part
+            } else {
+                &mut moves.reused_in_part
+            };
+            *broken += 1;
+        }
     }
 
     fn has(&self, trouble: Trouble) -> bool {
@@ -425,7 +473,10 @@ impl Machine for Shell {
         }
         for input in inputs.drain(..) {
             match input {
-                Input::Done(token, done) => self.store.on_done(token, done, now, &mut fx),
+                Input::Done(token, done) => {
+                    self.watch_done(token, &done);
+                    self.store.on_done(token, done, now, &mut fx);
+                }
                 Input::Mail { from, mail } => self.on_letter(from, mail, now, &mut fx),
             }
         }
@@ -447,6 +498,7 @@ impl Machine for Shell {
         if let Some(ambush) = &mut self.model.borrow_mut().ambush {
             ambush.watch(fx.ops.iter().map(|(_, op)| op));
         }
+        self.watch_moves(&fx.ops);
         out.ops.append(&mut fx.ops);
     }
 }

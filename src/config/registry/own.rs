@@ -49,6 +49,8 @@ pub(super) const BROKER: &[Setting] = &[
         ReadOnly,
     )
     .does("Size of one journal file of a shard, in bytes: rounded up to whole blocks."),
-    setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly)
-        .does("Bytes of retired segment files that a shard keeps in a directory for reuse."),
+    setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly).does(
+        "Bytes of retired segment files that a shard keeps in a log directory to write over \
+             again, which makes commits cheaper; 0 keeps none.",
+    ),
 ];

@@ -27,6 +27,23 @@ pub(crate) fn topics_dir(dir: &Path) -> PathBuf {
     dir.join("topics")
 }
 
+/// Where retired segment files wait to become others.
+pub(crate) fn recycle_dir(dir: &Path) -> PathBuf {
+    dir.join("recycle")
+}
+
+/// A retired segment file: no two of all lives have the same name.
+pub(crate) fn spare(dir: &Path, shard: u16, start: u64, number: u64) -> PathBuf {
+    recycle_dir(dir).join(format!("{shard}-{start:010}-{number:010}.spare"))
+}
+
+pub(crate) fn is_spare(name: &str) -> bool {
+    let numbers = name
+        .strip_suffix(".spare")
+        .map(|numbers| numbers.split('-'));
+    numbers.is_some_and(|mut numbers| numbers.all(|number| number.parse::<u64>().is_ok()))
+}
+
 pub(crate) fn journal(dir: &Path, shard: u16, number: u64) -> PathBuf {
     let name = if shard == META_JOURNAL {
         format!("meta-{number:010}.j")
@@ -122,6 +139,10 @@ mod tests {
             parse_segment(&file(segment(dir, &id, 42))),
             Some((42, "log"))
         );
+        let spare = file(spare(dir, 3, 12, 9));
+        assert!(is_spare(&spare));
+        assert_eq!((parse_journal(&spare), parse_segment(&spare)), (None, None));
+        assert!(!is_spare("notes.spare") && !is_spare("1-2-3"));
         assert_eq!(parse_segment("checkpoint"), None);
         assert_eq!(parse_topic("ä"), None);
     }

@@ -46,6 +46,9 @@ pub(crate) enum BootStep {
     },
     Voided,
     TopicsListed,
+    SparesListed {
+        dir: usize,
+    },
     DeadTopic {
         topic: PathBuf,
     },
@@ -120,6 +123,9 @@ impl Store {
                     Op::CreateDir {
                         path: names::topics_dir(&dir),
                     },
+                    Op::CreateDir {
+                        path: names::recycle_dir(&dir),
+                    },
                 ])
                 .then(vec![
                     Op::ListDir {
@@ -172,6 +178,7 @@ impl Store {
             BootStep::Looked { path } => self.looked_into(&path, &outcome, now, fx),
             BootStep::Voided => {}
             BootStep::TopicsListed => self.topics_listed(&outcome),
+            BootStep::SparesListed { dir } => self.spares_listed(dir, &outcome),
             BootStep::DeadTopic { topic } => self.dead_topic(topic, &outcome, fx),
             BootStep::DeadPartition { path } => self.dead_partition(path, &outcome, fx),
             _ => self.fail(
@@ -256,7 +263,7 @@ impl Store {
     }
 
     /// Hands a letter to another shard, or to itself.
-    fn send(&mut self, to: u16, letter: Letter, now: Now, fx: &mut Fx) {
+    pub(crate) fn send(&mut self, to: u16, letter: Letter, now: Now, fx: &mut Fx) {
         if to == self.config.shard {
             self.letter(letter, now, fx);
         } else {
@@ -322,6 +329,10 @@ impl Store {
                 }
             }
             Letter::Release => self.released(now, fx),
+            Letter::GiveBack { dir } => {
+                let dir = self.config.dirs[dir].clone();
+                self.give_back(&dir, Then::Nothing, fx);
+            }
         }
     }
 
@@ -394,6 +405,7 @@ impl Store {
         let Some(opened) = outcome.opened else {
             return;
         };
+        self.note_device(journal, &opened);
         let scanned = &mut self.boot.journals[journal];
         let dir_id = self.boot.dir_ids[scanned.dir];
         let number = scanned.to_open.pop_front().unwrap_or_default();
@@ -668,6 +680,11 @@ impl Store {
                 Then::Boot(BootStep::TopicsListed),
                 fx,
             );
+            for dir in 0..self.config.dirs.len() {
+                let path = names::recycle_dir(&self.config.dirs[dir]);
+                let list = Script::new().then(vec![Op::ListDir { path }]);
+                self.run(list, Then::Boot(BootStep::SparesListed { dir }), fx);
+            }
             let others = |at: &usize| self.boot.chains[*at].shard != META_JOURNAL;
             let chains: Vec<usize> = (0..self.boot.chains.len()).filter(others).collect();
             self.check_last_rounds(&chains, fx);

@@ -23,4 +23,6 @@ pub(crate) enum Letter {
     Opened,
     /// From shard 0: so are everyone's.
     Release,
+    /// This log directory is full: free the retired segments that are kept in it.
+    GiveBack { dir: usize },
 }

@@ -5,6 +5,7 @@ mod boot;
 mod mail;
 mod pump;
 mod read;
+mod recycle;
 mod restore;
 mod round;
 pub(crate) mod script;
@@ -25,6 +26,7 @@ use crate::types::{Durability, LogConfig, METADATA, PartitionId, Slot, StoreConf
 use boot::{Boot, BootStep};
 use reactor::buf::Arena;
 use reactor::op::{Done, Mono, Now, Token};
+use recycle::{Pool, Spare};
 use round::RoundEnd;
 use script::{Outcome, Script, Scripts};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -57,8 +59,14 @@ struct Volume {
     /// The round of a clean stop is due now.
     stop_round: bool,
     stopped: bool,
+    /// Retired segment files, to be written over again.
+    pool: Pool,
+    /// The device that a sync of the journal flushes, where it writes in place.
+    device: Option<u64>,
     /// The directory was full at the last try; when to try again.
     full: Option<Mono>,
+    /// It was, and retired files are being freed: nothing is refused before that is done.
+    giving_back: bool,
     /// A person has been told that the directory is full.
     told_full: bool,
     /// A person has been told that direct I/O does not work here.
@@ -77,6 +85,18 @@ enum Then {
     Read(u64),
     Restore(u64),
     Boot(BootStep),
+    /// A retired file is in the pool's folder.
+    Kept {
+        slot: Slot,
+        base: i64,
+        spare: Spare,
+    },
+    /// Retired files were freed because the directory is full.
+    GaveBack {
+        vol: usize,
+    },
+    /// The index of a segment is written.
+    Indexed(Slot, i64),
     /// Nothing depends on it.
     Nothing,
 }
@@ -118,10 +138,12 @@ impl Store {
                 &config.dirs[0],
                 META_JOURNAL,
                 config.journal_bytes / 16,
+                0,
             ));
         }
         for dir in &config.dirs {
-            vols.push(Volume::new(dir, config.shard, config.journal_bytes));
+            let (journal, recycle) = (config.journal_bytes, config.recycle_bytes_max);
+            vols.push(Volume::new(dir, config.shard, journal, recycle));
         }
         Self {
             config,
@@ -156,6 +178,9 @@ impl Store {
             Then::Read(job) => self.end_read(job, &outcome, now, fx),
             Then::Restore(number) => self.end_restore(number, &outcome, now, fx),
             Then::Boot(step) => self.end_boot(step, outcome, now, fx),
+            Then::Kept { slot, base, spare } => self.kept((slot, base, spare), &outcome, now, fx),
+            Then::GaveBack { vol } => self.gave_back(vol, now, fx),
+            Then::Indexed(slot, base) => self.end_index(slot, base, now, fx),
             Then::Nothing => {}
         }
         self.try_stop(now, fx);
@@ -259,7 +284,7 @@ impl Store {
         if let Some(original) = duplicate(log, batch)? {
             return Ok(original);
         }
-        if vol.full.is_some() {
+        if vol.full.is_some() && !vol.giving_back {
             return Err(AppendError::NoSpace);
         }
         if crowded {
@@ -421,6 +446,7 @@ impl Store {
         self.space_is_back(v, fx);
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
+            self.vols[v].device = opened.in_place.map(|place| place.device);
             let journal = &mut self.vols[v].journal;
             journal.spare.push_back(crate::journal::JournalFile {
                 number,
@@ -453,7 +479,7 @@ impl Store {
 }
 
 impl Volume {
-    fn new(dir: &std::path::Path, shard: u16, journal_bytes: u64) -> Self {
+    fn new(dir: &std::path::Path, shard: u16, journal_bytes: u64, recycle_bytes_max: u64) -> Self {
         Self {
             dir: dir.to_owned(),
             journal: Journal::new(dir, shard, journal_bytes),
@@ -466,7 +492,10 @@ impl Volume {
             close_at: None,
             stop_round: false,
             stopped: false,
+            pool: Pool::new(dir, shard, recycle_bytes_max),
+            device: None,
             full: None,
+            giving_back: false,
             told_full: false,
             told_buffered: false,
         }

@@ -2,6 +2,7 @@
 //! full blocks destaged, complete segments sealed with their checksums, retired ones unlinked.
 
 use super::api::{Event, Fx};
+use super::recycle::{Pool, Spare};
 use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
@@ -9,14 +10,14 @@ use crate::format::names;
 use crate::format::segment::{
     SUMS_PER_BLOCK, SegmentHeader, sums_block, sums_header, sums_position,
 };
-use crate::format::{block_ceil, block_floor};
+use crate::format::{BLOCK_U64, DATA_START, block_ceil, block_floor};
 use crate::log::Log;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::segment::{File, Segment};
 use crate::types::Slot;
 use bytes::Bytes;
 use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Full blocks go to the segment in runs of at least this many bytes, unless space is wanted.
 const DESTAGE_RUN: u64 = 64 * 1024;
@@ -29,12 +30,15 @@ const GROW_MAX: u64 = 64 << 20;
 pub(crate) const SAVE_DERIVED_AFTER: u64 = 16 << 20;
 
 /// A full directory is tried again after this long, in ms.
-const FULL_RETRY_MS: u64 = 1000;
+pub(crate) const FULL_RETRY_MS: u64 = 1000;
 
 /// What was done to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Made,
+    /// Of a retired file, if one fitted.
+    Made {
+        spare: Option<Spare>,
+    },
     Grown {
         to: u64,
     },
@@ -77,7 +81,9 @@ impl Store {
                 let bulk_min = self.vols[v].journal.bulk_min();
                 let device_only = armed(Canary::DestageFlushesDeviceOnly);
                 let flush = self.vols[v].journal.current().filter(|_| device_only);
-                if let Some((script, step)) = log.next_step(at, &dir, bulk_min, full, flush) {
+                let pool = &mut self.vols[v].pool;
+                let step = log.next_step(at, &dir, bulk_min, (full, flush), pool);
+                if let Some((script, step)) = step {
                     log.busy += 1;
                     let base = log.segments[at].base;
                     self.run(script, Then::Io(slot, base, step), fx);
@@ -124,7 +130,7 @@ impl Store {
         now: Now,
         fx: &mut Fx,
     ) {
-        let Some(log) = self.log_mut(slot) else {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return;
         };
         log.busy -= 1;
@@ -138,11 +144,12 @@ impl Store {
         };
         if let Some((kind, why)) = failed {
             segment.give_up(step);
-            if let (Step::Made, Some(opened)) = (step, outcome.opened) {
+            if let (Step::Made { .. }, Some(opened)) = (step, outcome.opened) {
                 let close = Script::new().then(vec![Op::Close { file: opened.file }]);
                 self.run(close, Then::Nothing, fx);
             }
-            if step == Step::Made && kind == ErrorKind::NotFound {
+            self.spoiled(v, step, fx);
+            if matches!(step, Step::Made { .. }) && kind == ErrorKind::NotFound {
                 // The folder of the topic went with a partition that was deleted: make it again.
                 self.pump(slot, now, fx);
             } else if !self.out_of_space(v, kind, now, fx) {
@@ -150,11 +157,11 @@ impl Store {
             }
             return;
         }
-        segment.finish(step, outcome);
+        segment.finish(step, outcome, self.vols[v].device);
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
         }
-        if matches!(step, Step::Made | Step::Grown { .. }) {
+        if matches!(step, Step::Made { .. } | Step::Grown { .. }) {
             self.space_is_back(v, fx);
         }
         if step == Step::Sealed {
@@ -175,6 +182,9 @@ impl Store {
         if !matches!(kind, ErrorKind::NoSpace | ErrorKind::TooManyFiles) {
             return false;
         }
+        if self.makes_room(v, kind, now, fx) {
+            return true;
+        }
         let retry = now.mono.after_ms(FULL_RETRY_MS);
         let vol = &mut self.vols[v];
         vol.full = Some(retry);
@@ -184,6 +194,9 @@ impl Store {
             fx.events.push(Event::SpaceFull {
                 dir: vol.dir.clone(),
             });
+            if kind == ErrorKind::NoSpace {
+                self.ask_for_space(v, now, fx);
+            }
         }
         true
     }
@@ -191,6 +204,7 @@ impl Store {
     /// Tries a full directory again.
     pub(crate) fn retry_space(&mut self, v: usize, now: Now, fx: &mut Fx) {
         self.vols[v].full = None;
+        self.vols[v].giving_back = false;
         self.prepare_file(v, fx);
         for at in 0..self.logs.len() {
             if self.logs[at].as_ref().is_some_and(|log| log.vol == v) {
@@ -224,7 +238,19 @@ impl Store {
         };
         index.shrink();
         let script = write_whole(&path, index.encode());
-        self.run(script, Then::Nothing, fx);
+        if let Some(segment) = log.segment_mut(base) {
+            // Its names may not go before it has come.
+            segment.readers += 1;
+        }
+        self.run(script, Then::Indexed(slot, base), fx);
+    }
+
+    pub(crate) fn end_index(&mut self, slot: Slot, base: i64, now: Now, fx: &mut Fx) {
+        if let Some(segment) = self.log_mut(slot).and_then(|log| log.segment_mut(base)) {
+            segment.readers -= 1;
+        }
+        self.retire(slot, fx);
+        self.pump(slot, now, fx);
     }
 
     /// Saves what is derived from the batches when much was appended since the last time, as soon
@@ -275,45 +301,49 @@ impl Store {
         self.run(script, Then::Nothing, fx);
     }
 
-    /// Unlinks segments wholly below the log start.
+    /// Gives up segments wholly below the log start.
     pub(crate) fn retire(&mut self, slot: Slot, fx: &mut Fx) {
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return;
         };
-        let dir = self.vols[log.vol].dir.clone();
         let start = if armed(Canary::RetireBeforeLogStart) {
             log.log_start
         } else {
             log.log_start_durable
         };
-        let mut scripts = Vec::new();
+        let mut retired = Vec::new();
         while log.segments.len() > 1 && log.segments[1].base <= start {
             let first = &log.segments[0];
             // The round that names the next segment must be durable as well.
             let named = log.committed_at.0 >= log.segments[1].base;
-            if !first.sealed || first.readers > 0 || !named {
+            let in_use = !first.sealed || first.readers > 0;
+            if (in_use && !armed(Canary::RecycleInFlight)) || !named {
                 break;
             }
-            let Some(first) = log.segments.pop_front() else {
-                break;
-            };
-            scripts.push(unlink_segment(&dir, log, &first));
+            retired.extend(log.segments.pop_front());
         }
         log.epochs.truncate_front(log.log_start);
-        for script in scripts {
-            self.run(script, Then::Nothing, fx);
+        for segment in retired {
+            self.retire_file(slot, &segment, fx);
         }
     }
 
-    /// Unlinks everything of a deleted partition once nothing of it is in flight.
+    /// Gives up everything of a deleted partition once nothing of it is in flight.
     pub(crate) fn bury(&mut self, slot: Slot, fx: &mut Fx) {
         let Some(log) = self.log(slot) else {
             return;
         };
         let reading = log.segments.iter().any(|segment| segment.readers > 0);
-        if log.busy > 0 || reading {
+        if (log.busy > 0 || reading) && !armed(Canary::RecycleInFlight) {
             return;
         }
+        if self.keep_files(slot, fx) {
+            // It comes back here when they are in the pool.
+            return;
+        }
+        let Some(log) = self.log(slot) else {
+            return;
+        };
         let dir = self.vols[log.vol].dir.clone();
         let mut closes = Vec::new();
         let mut unlinks = vec![Op::Unlink {
@@ -365,7 +395,7 @@ fn write_whole(path: &Path, content: Vec<u8>) -> Script {
         }])
 }
 
-fn unlinks_of(dir: &Path, log: &Log, base: i64) -> Vec<Op> {
+pub(crate) fn unlinks_of(dir: &Path, log: &Log, base: i64) -> Vec<Op> {
     [
         names::segment(dir, &log.id, base),
         names::sums(dir, &log.id, base),
@@ -376,7 +406,7 @@ fn unlinks_of(dir: &Path, log: &Log, base: i64) -> Vec<Op> {
     .collect()
 }
 
-fn unlink_segment(dir: &Path, log: &Log, segment: &Segment) -> Script {
+pub(crate) fn unlink_segment(dir: &Path, log: &Log, segment: &Segment) -> Script {
     let mut closes = Vec::new();
     if let File::Open(file) = segment.file {
         closes.push(Op::Close { file });
@@ -416,8 +446,8 @@ impl Log {
         at: usize,
         dir: &Path,
         bulk_min: u64,
-        full: bool,
-        at_most_flushed: Option<FileId>,
+        (full, at_most_flushed): (bool, Option<FileId>),
+        pool: &mut Pool,
     ) -> Option<(Script, Step)> {
         let id = self.id;
         let urgent = self.urgent;
@@ -435,7 +465,9 @@ impl Log {
         match segment.file {
             File::Absent if (wanted || bulk) && !full => {
                 segment.file = File::Making;
-                Some((make(dir, &id, segment), Step::Made))
+                let spare = pool.take(segment.wanted_len(GROW_MIN));
+                let from = spare.map(|spare| pool.path(spare));
+                Some((make(dir, &id, segment, from), Step::Made { spare }))
             }
             File::Open(file) if (wanted || bulk) && segment.allocated < target => {
                 if segment.growing || full {
@@ -446,7 +478,9 @@ impl Log {
                     .allocated
                     .clamp(GROW_MIN, GROW_MAX)
                     .min(block_ceil(limit));
-                let to = block_ceil(target.max(segment.allocated + step));
+                // No more than a full segment takes, unless one batch is longer than that.
+                let grown = (segment.allocated + step).min(DATA_START + block_ceil(limit));
+                let to = block_ceil(target.max(grown));
                 let pos = segment.allocated;
                 let grow = Op::Allocate {
                     file,
@@ -477,8 +511,14 @@ impl Log {
     }
 }
 
-/// Creates the file with its header; all of it durable before anything rests on it (rule 12).
-fn make(dir: &Path, id: &crate::types::PartitionId, segment: &Segment) -> Script {
+/// Creates the file with its header; all of it durable before anything rests on it (rule 12). A
+/// retired file gets its new name only when it has its new header.
+fn make(
+    dir: &Path,
+    id: &crate::types::PartitionId,
+    segment: &Segment,
+    retired: Option<PathBuf>,
+) -> Script {
     let before = segment
         .before
         .filter(|_| !armed(Canary::SealedEndOnlyInJournal));
@@ -495,7 +535,7 @@ fn make(dir: &Path, id: &crate::types::PartitionId, segment: &Segment) -> Script
         pos: 0,
         parts: vec![aligned(&header.encode())],
     };
-    let mut syncs = vec![Op::Sync { file: OPENED }];
+    let mut syncs = Vec::new();
     if !armed(Canary::SegmentDirNotSynced) {
         syncs.extend([
             Op::SyncDir {
@@ -509,20 +549,38 @@ fn make(dir: &Path, id: &crate::types::PartitionId, segment: &Segment) -> Script
             },
         ]);
     }
-    Script::new()
+    let script = Script::new()
         .then(vec![Op::CreateDir { path: topic }])
-        .then(vec![Op::CreateDir { path: folder }])
-        .then(vec![Op::Open {
-            path,
-            mode: OpenMode::Create,
-            direct: true,
-        }])
-        .then(vec![Op::Allocate {
-            file: OPENED,
-            pos: 0,
-            len: GROW_MIN,
-        }])
+        .then(vec![Op::CreateDir { path: folder }]);
+    let sync = Op::Sync { file: OPENED };
+    let open = |path, mode| Op::Open {
+        path,
+        mode,
+        direct: true,
+    };
+    let Some(retired) = retired else {
+        syncs.push(sync);
+        return script
+            .then(vec![open(path, OpenMode::Create)])
+            .then(vec![Op::Allocate {
+                file: OPENED,
+                pos: 0,
+                len: GROW_MIN,
+            }])
+            .then(vec![write])
+            .then(syncs);
+    };
+    syncs.push(Op::SyncDir {
+        path: names::recycle_dir(dir),
+    });
+    script
+        .then(vec![open(retired.clone(), OpenMode::Write)])
         .then(vec![write])
+        .then(vec![sync])
+        .then(vec![Op::Rename {
+            from: retired,
+            to: path,
+        }])
         .then(syncs)
 }
 
@@ -585,12 +643,17 @@ impl Segment {
         self.growing || self.file == File::Making
     }
 
-    fn finish(&mut self, step: Step, outcome: &Outcome) {
+    /// `device` is the one that a sync of the journal flushes.
+    fn finish(&mut self, step: Step, outcome: &Outcome, device: Option<u64>) {
         match step {
-            Step::Made => {
+            Step::Made { spare } => {
                 if let Some(opened) = outcome.opened {
                     self.file = File::Open(opened.file);
                     self.allocated = GROW_MIN;
+                    if let Some(spare) = spare {
+                        self.allocated = opened.len - opened.len % BLOCK_U64;
+                        self.converted = spare.converted(&opened, device);
+                    }
                 }
             }
             Step::Grown { to } => {
@@ -618,7 +681,7 @@ impl Segment {
     /// Undoes what can be tried again.
     fn give_up(&mut self, step: Step) {
         match step {
-            Step::Made => self.file = File::Absent,
+            Step::Made { .. } => self.file = File::Absent,
             Step::Grown { .. } => self.growing = false,
             Step::Destaged { .. } => {}
             Step::Summed { .. } | Step::Sealed => self.sums_busy = false,

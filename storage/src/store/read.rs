@@ -259,6 +259,7 @@ impl Store {
             return;
         };
         let slot = job.slot;
+        self.close_second_handle(&job, outcome, fx);
         let looked = self.take_read(&mut job, outcome, fx);
         let mut look = looked.unwrap_or_else(|| self.look(&mut job));
         while matches!(look, Look::Next) && self.next_candidate(&mut job) {
@@ -270,6 +271,21 @@ impl Store {
         }
         self.retire(slot, fx);
         self.pump(slot, now, fx);
+    }
+
+    /// Two reads may have opened a file at the same time: one handle is enough.
+    fn close_second_handle(&mut self, job: &ReadJob, outcome: &Outcome, fx: &mut Fx) {
+        let segment = self
+            .log_mut(job.slot)
+            .and_then(|log| log.segment_mut(job.base));
+        if let (Stage::Data { .. }, Some(opened)) = (&job.stage, outcome.opened)
+            && let Some(segment) = segment
+            && let File::Open(file) = segment.file
+        {
+            segment.file = File::Open(opened.file);
+            let close = Script::new().then(vec![Op::Close { file }]);
+            self.run(close, Then::Nothing, fx);
+        }
     }
 
     /// Takes what was read. `None`: look again.

@@ -2,7 +2,7 @@
 //! all of them are done, and the end is reported once.
 
 use super::api::TOKEN_TAG;
-use reactor::op::{DirEntry, Done, ErrorKind, FileId, IoError, Op, Token};
+use reactor::op::{DirEntry, Done, ErrorKind, FileId, InPlace, IoError, Op, Token};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -48,6 +48,8 @@ pub(crate) struct OpenedFile {
     pub(crate) file: FileId,
     pub(crate) len: u64,
     pub(crate) direct: bool,
+    /// See [`Done::Opened`].
+    pub(crate) in_place: Option<InPlace>,
 }
 
 /// An operation that failed: its step and place in the script.
@@ -195,8 +197,18 @@ impl<T> Running<T> {
     fn take(&mut self, index: usize, done: Done) {
         self.waiting -= 1;
         match done {
-            Done::Opened { file, len, direct } => {
-                self.outcome.opened = Some(OpenedFile { file, len, direct });
+            Done::Opened {
+                file,
+                len,
+                direct,
+                in_place,
+            } => {
+                self.outcome.opened = Some(OpenedFile {
+                    file,
+                    len,
+                    direct,
+                    in_place,
+                });
             }
             Done::Read(bytes) => self.reads.push((self.step, index, bytes)),
             Done::Listed(entries) => self.lists.push((self.step, index, entries)),

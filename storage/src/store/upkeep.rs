@@ -180,6 +180,9 @@ impl Store {
             return;
         }
         self.stopping = true;
+        for dir in self.config.dirs.clone() {
+            self.give_back(&dir, Then::Nothing, fx);
+        }
         for at in 0..self.logs.len() {
             if let Some(log) = &mut self.logs[at] {
                 log.urgent = true;

@@ -1,9 +1,11 @@
-//! What a store keeps to over whole lives: how much memory recovery takes, and that a journal goes
-//! on from file to file.
+//! What a store keeps to over whole lives: how much memory recovery takes, that a journal goes on
+//! from file to file, and what recycled segments are good for.
 
 mod shell;
 
-use shell::{ARENA_BYTES, Plan, id, live, new_world};
+use reactor::op::ShardId;
+use reactor::sim::World;
+use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start};
 use std::path::Path;
 
 /// The files of the journal after that many appends, each made when the one before is durable.
@@ -13,6 +15,7 @@ fn journal_files_after(appends: usize, bytes: fn(usize) -> usize) -> usize {
         journal_bytes: 1 << 20,
         appends,
         bytes,
+        ..Plan::default()
     };
     let mut world = new_world();
     assert_eq!(live(&mut world, plan).acknowledged, appends);
@@ -45,6 +48,7 @@ fn recovery_needs_no_more_memory_than_a_few_partitions() {
         journal_bytes: 8 << 20,
         appends: partitions as usize * BATCHES,
         bytes: |_| BATCH_BYTES,
+        ..Plan::default()
     };
     assert!(plan.appends * BATCH_BYTES > 2 * ARENA_BYTES);
     let mut world = new_world();
@@ -55,4 +59,83 @@ fn recovery_needs_no_more_memory_than_a_few_partitions() {
     let recovered = &live(&mut world, next).recovered;
     let held = |index| recovered.contains(&(id(index), BATCHES as i64));
     assert!((0..partitions).all(held), "{recovered:?}");
+}
+
+/// Bulk into segments of 1 MiB, of which two or three are kept.
+fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
+    Plan {
+        partitions: 4,
+        journal_bytes: 8 << 20,
+        appends: 800,
+        bytes: |_| 128 << 10,
+        recycle_bytes_max,
+        segment_bytes: 1 << 20,
+        retention_bytes: Some(2 << 20),
+        retention_check_ms,
+    }
+}
+
+#[test]
+fn over_recycled_space_a_round_syncs_only_its_journal() {
+    let syncs = |recycle_bytes_max| {
+        let mut world = new_world();
+        let plan = rolling(recycle_bytes_max, 10);
+        let shell = live(&mut world, plan);
+        assert_eq!(shell.acknowledged, plan.appends);
+        shell.syncs
+    };
+    let (fresh, recycled) = (syncs(0), syncs(16 << 20));
+    // A sync of the journal each, and one of the segment, but for what happens at each roll.
+    assert!(fresh >= 2 * 800, "{fresh} syncs");
+    assert!(recycled < fresh - 400, "{recycled} syncs, {fresh} without");
+}
+
+/// Lengths of the retired files that are kept.
+fn kept(world: &mut World<Shell>) -> Vec<usize> {
+    let dir = Path::new("/data/recycle");
+    let disk = world.disk();
+    let contents = disk
+        .names(dir)
+        .into_iter()
+        .map(|name| disk.content(dir.join(name)));
+    contents.flatten().map(|content| content.len()).collect()
+}
+
+#[test]
+fn what_is_kept_stays_within_its_bound_and_does_not_outlive_the_process() {
+    let plan = rolling(3 << 20, 200);
+    let mut world = new_world();
+    start(&mut world, plan);
+    let mut most = 0;
+    let filled = world.run(PATIENCE, |world| {
+        most = most.max(kept(world).len());
+        kept(world).len() == 3
+    });
+    assert!(filled, "at most {most} files are kept");
+    world.kill();
+    world.pass(5_000_000_000);
+    live(&mut world, Plan { appends: 0, ..plan });
+    world.pass(5_000_000_000);
+    assert_eq!(kept(&mut world), Vec::<usize>::new());
+}
+
+#[test]
+fn a_full_directory_takes_what_is_kept_before_anything_is_refused() {
+    let mut world = new_world();
+    start(&mut world, rolling(64 << 20, 200));
+    let filled = world.run(PATIENCE, |world| {
+        let busy = world.machine(ShardId(0)).acknowledged > 200;
+        busy && kept(world).len() >= 4
+    });
+    assert!(filled, "retired files are kept");
+    // Checksums and indexes need more, even where segments do not.
+    let used = world.disk().space_used("/data");
+    world.disk().set_capacity("/data", Some(used));
+    let freed = world.run(PATIENCE, |world| {
+        world.disk().space_used("/data") + (3 << 20) <= used
+    });
+    assert!(freed, "what was kept is given back");
+    assert!(!world.machine(ShardId(0)).was_full);
+    world.disk().set_capacity("/data", None);
+    assert_eq!(finish(&mut world).acknowledged, 800);
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reactor::buf::Arena;
-use reactor::op::{Input, Machine, Now, Outbox, ShardId};
+use reactor::op::{Input, Machine, Now, Op, Outbox, ShardId};
 use reactor::sim::{Settings, World};
 use std::path::Path;
 use storage::batch::{self, Admitted, Builder, Compression, Origin, Rules};
@@ -11,7 +11,7 @@ use storage::types::{AlivePartition, LogConfig, METADATA, PartitionId, StoreConf
 
 pub(crate) const ARENA_BYTES: usize = 16 << 20;
 /// Longer than anything takes, in nanoseconds of simulated time.
-const PATIENCE: u64 = 60_000_000_000;
+pub(crate) const PATIENCE: u64 = 60_000_000_000;
 
 /// What one life does.
 #[derive(Clone, Copy)]
@@ -21,6 +21,25 @@ pub(crate) struct Plan {
     pub(crate) appends: usize,
     /// Length of the append that comes when so many are left.
     pub(crate) bytes: fn(usize) -> usize,
+    pub(crate) recycle_bytes_max: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) retention_bytes: Option<u64>,
+    pub(crate) retention_check_ms: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            journal_bytes: 1 << 20,
+            appends: 0,
+            bytes: |_| 1_000,
+            recycle_bytes_max: 0,
+            segment_bytes: 1 << 30,
+            retention_bytes: None,
+            retention_check_ms: 300_000,
+        }
+    }
 }
 
 pub(crate) fn id(index: i32) -> PartitionId {
@@ -30,17 +49,19 @@ pub(crate) fn id(index: i32) -> PartitionId {
     }
 }
 
-fn alive(partitions: i32) -> Vec<AlivePartition> {
+fn alive(plan: &Plan) -> Vec<AlivePartition> {
     let partition = |id| AlivePartition {
         id,
         owner: 0,
         config: LogConfig {
+            segment_bytes: plan.segment_bytes,
             retention_ms: None,
+            retention_bytes: plan.retention_bytes,
             ..LogConfig::default()
         },
     };
     std::iter::once(METADATA)
-        .chain((0..partitions).map(id))
+        .chain((0..plan.partitions).map(id))
         .map(partition)
         .collect()
 }
@@ -79,6 +100,10 @@ pub(crate) struct Shell {
     left: usize,
     waiting: bool,
     pub(crate) acknowledged: usize,
+    /// Syncs of files that were asked for.
+    pub(crate) syncs: usize,
+    /// Whether the directory was ever said to be full.
+    pub(crate) was_full: bool,
     /// The partitions that the start found, and where they ended.
     pub(crate) recovered: Vec<(PartitionId, i64)>,
 }
@@ -90,8 +115,8 @@ impl Shell {
             shard: 0,
             shards: 1,
             journal_bytes: plan.journal_bytes,
-            recycle_bytes_max: 0,
-            retention_check_ms: 300_000,
+            recycle_bytes_max: plan.recycle_bytes_max,
+            retention_check_ms: plan.retention_check_ms,
         };
         Self {
             store: Store::new(config, arena),
@@ -102,6 +127,8 @@ impl Shell {
             left: plan.appends,
             waiting: false,
             acknowledged: 0,
+            syncs: 0,
+            was_full: false,
             recovered: Vec::new(),
         }
     }
@@ -110,7 +137,7 @@ impl Shell {
         match event {
             Event::Mail { mail, .. } => self.store.on_mail(0, mail, now, fx),
             Event::MetadataReady => {
-                self.store.set_alive(&alive(self.plan.partitions), now, fx);
+                self.store.set_alive(&alive(&self.plan), now, fx);
             }
             Event::Ready(report) => {
                 self.ready = true;
@@ -121,6 +148,7 @@ impl Shell {
                 self.waiting = false;
                 self.acknowledged += 1;
             }
+            Event::SpaceFull { .. } => self.was_full = true,
             Event::Failed(why) => self.failed = Some(why),
             Event::Fenced { why, .. } => self.failed = Some(why),
             _ => {}
@@ -171,6 +199,10 @@ impl Machine for Shell {
                 self.on_event(event, now, &mut fx);
             }
         }
+        let syncs = fx.ops.iter();
+        self.syncs += syncs
+            .filter(|(_, op)| matches!(op, Op::Sync { .. }))
+            .count();
         out.wake_at = fx.wake_at;
         out.ops.append(&mut fx.ops);
     }
@@ -189,7 +221,16 @@ pub(crate) fn new_world() -> World<Shell> {
 
 /// Starts a process and runs it until all that it is to append is durable.
 pub(crate) fn live(world: &mut World<Shell>, plan: Plan) -> &Shell {
+    start(world, plan);
+    finish(world)
+}
+
+pub(crate) fn start(world: &mut World<Shell>, plan: Plan) {
     world.start(1, |_, arena| Shell::new(arena, plan));
+}
+
+/// Runs a process until all that it is to append is durable.
+pub(crate) fn finish(world: &mut World<Shell>) -> &Shell {
     let done = world.run(PATIENCE, |world| {
         let shell = world.machine(ShardId(0));
         shell.failed.is_some() || (shell.ready && shell.left == 0 && !shell.waiting)

@@ -2,6 +2,7 @@ use super::*;
 use crate::format::round::{ROUND_HEADER_LEN, RoundHeader, VOID};
 use crate::journal::scan::FileScan;
 use crate::log::Log;
+use crate::store::script::OpenedFile;
 
 /// Partitions restored at the same time.
 const RESTORES_MAX: usize = 8;
@@ -139,6 +140,7 @@ impl Store {
     pub(super) fn released(&mut self, now: Now, fx: &mut Fx) {
         for vol in &mut self.vols {
             vol.journal.low_held = false;
+            vol.pool.open(self.boot.start);
         }
         self.boot.ready = true;
         self.void_gone(fx);
@@ -196,6 +198,27 @@ impl Store {
             };
             let script = void(&dir, scanned.shard, &scanned.files, &header);
             self.run(script, Then::Boot(BootStep::Voided), fx);
+        }
+    }
+
+    /// Notes the retired files of earlier lives: how much of them is written died with those.
+    pub(super) fn spares_listed(&mut self, dir: usize, outcome: &Outcome) {
+        let folder = names::recycle_dir(&self.config.dirs[dir]);
+        let found = outcome.listed.iter().flatten();
+        let spares = found.filter(|entry| names::is_spare(&entry.name));
+        let paths = spares.map(|entry| folder.join(&entry.name));
+        self.boot.junk.extend(paths);
+    }
+
+    /// Notes what a sync of one of this shard's journals flushes.
+    pub(super) fn note_device(&mut self, journal: usize, opened: &OpenedFile) {
+        let scanned = &self.boot.journals[journal];
+        let dir = &self.config.dirs[scanned.dir];
+        let mut vols = self.vols.iter_mut();
+        let own =
+            |vol: &&mut crate::store::Volume| vol.dir == *dir && vol.journal.shard == scanned.shard;
+        if let Some(vol) = vols.find(own) {
+            vol.device = opened.in_place.map(|place| place.device);
         }
     }
 
