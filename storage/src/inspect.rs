@@ -110,12 +110,27 @@ pub fn checksums(file: &[u8], id: &PartitionId, base: i64, count: usize) -> Opti
     segment::decode_sums(file, id, base, count)
 }
 
-/// The id of a log directory, from its file `meta`.
+/// What a log directory says of itself.
+#[derive(Debug)]
+pub struct MetaView {
+    pub id: u64,
+    /// The journals of the shards below this number must be here.
+    pub shards: u16,
+    /// The ids of all directories that the broker used together.
+    pub together: Vec<u64>,
+}
+
+/// A log directory's file `meta`.
 ///
 /// # Errors
 /// In words for a person, when the file is damaged or of another version.
-pub fn meta(file: &[u8]) -> Result<u64, String> {
-    segment::decode_meta(file)
+pub fn meta(file: &[u8]) -> Result<MetaView, String> {
+    let meta = crate::format::meta::Meta::decode(file)?;
+    Ok(MetaView {
+        id: meta.dir_id,
+        shards: meta.shards,
+        together: meta.together,
+    })
 }
 
 /// Derived state of a partition as of one place in its log.

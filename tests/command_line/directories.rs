@@ -15,12 +15,17 @@ const ARGUMENTS: [&str; 6] = [
 
 /// A directory that a broker with some records has left, cleanly.
 fn used(name: &str) -> PathBuf {
+    // Enough for blocks in segments and checkpoints of them, on both shards.
+    used_for(name, 4_000)
+}
+
+/// The same with so many records.
+fn used_for(name: &str, records: usize) -> PathBuf {
     let dir = data(name);
     let mut broker = Broker::start_with(&dir, &ARGUMENTS);
     broker.ok(&["topic", "create", "t", "-p", "4"], "");
-    // Enough for blocks in segments and checkpoints of them, on both shards.
     let filler = "0123456789abcdef".repeat(64);
-    let lines: String = (0..4_000)
+    let lines: String = (0..records)
         .map(|at| format!("key{at}:{at} {filler}\n"))
         .collect();
     broker.ok(&["produce", "t", "-K", ":"], &lines);
@@ -154,33 +159,70 @@ fn journals_that_are_gone_do_not_make_a_new_cluster() {
 
 #[test]
 fn a_lost_journal_does_not_empty_its_partitions() {
-    let dir = used("lost-journal");
-    let topics = files(&dir.join("topics"));
-    for shard in ["0-", "1-"] {
-        let lost = journals(&dir, shard).into_iter();
-        let lost: Vec<_> = lost
-            .map(|path| (fs::read(&path).expect("a file"), path))
-            .collect();
-        for (_, path) in &lost {
-            fs::remove_file(path).expect("removed");
+    // With few records nothing but the journal ever knew of them.
+    for records in [40, 4_000] {
+        let dir = used_for(&format!("lost-journal-{records}"), records);
+        let topics = files(&dir.join("topics"));
+        for shard in ["0-", "1-"] {
+            let lost = journals(&dir, shard).into_iter();
+            let lost: Vec<_> = lost
+                .map(|path| (fs::read(&path).expect("a file"), path))
+                .collect();
+            for (_, path) in &lost {
+                fs::remove_file(path).expect("removed");
+            }
+            let expected = format!("the journal of shard {} is missing", &shard[..1]);
+            fails(&dir, &[&expected, "backup"]);
+            for (whole, path) in &lost {
+                let mut damaged = whole.clone();
+                damaged[..64].fill(0xaa);
+                fs::write(path, damaged).expect("written");
+            }
+            fails(&dir, &[&expected, "backup"]);
+            assert_eq!(files(&dir.join("topics")), topics);
+            for (whole, path) in &lost {
+                fs::write(path, whole).expect("written");
+            }
         }
-        let told = refused_start(&dir, &ARGUMENTS);
-        assert!(told.contains("no journal says where it ends"), "{told}");
-        assert_eq!(files(&dir.join("topics")), topics);
-        for (whole, path) in &lost {
-            let mut damaged = whole.clone();
-            damaged[..64].fill(0xaa);
-            fs::write(path, damaged).expect("written");
-        }
-        let told = refused_start(&dir, &ARGUMENTS);
-        assert!(told.contains("no journal says where it ends"), "{told}");
-        assert_eq!(files(&dir.join("topics")), topics);
-        for (whole, path) in &lost {
-            fs::write(path, whole).expect("written");
-        }
+        let broker = Broker::start_with(&dir, &ARGUMENTS);
+        assert_eq!(broker.ok(&["consume", "t"], "").lines().count(), records);
     }
-    let broker = Broker::start_with(&dir, &ARGUMENTS);
-    assert_eq!(broker.ok(&["consume", "t"], "").lines().count(), 4_000);
+}
+
+/// An empty folder where a disk is not mounted is no new directory.
+#[test]
+fn a_disk_that_is_not_mounted_is_missed() {
+    let (first, second) = (data("mounted"), data("unmounted"));
+    let dirs = format!("log.dirs={},{}", first.display(), second.display());
+    let both = [&ARGUMENTS[..], &["--set", &dirs]].concat();
+    let one = format!("log.dirs={}", first.display());
+    let one = [&ARGUMENTS[..], &["--set", &one]].concat();
+    let mut broker = Broker::start_with(&first, &both);
+    broker.ok(&["topic", "create", "t", "-p", "8"], "");
+    let lines: String = (0..80).map(|at| format!("key{at}:{at}\n")).collect();
+    broker.ok(&["produce", "t", "-K", ":"], &lines);
+    assert!(broker.stop().success());
+    let away = second.with_extension("away");
+    let _ = fs::remove_dir_all(&away);
+    fs::rename(&second, &away).expect("moved");
+    fs::create_dir(&second).expect("made");
+    let told = refused_start(&first, &both);
+    for words in [&*second.display().to_string(), "is empty", "mount"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    fs::remove_dir_all(&second).expect("removed");
+    fs::rename(&away, &second).expect("moved back");
+    let mut broker = Broker::start_with(&first, &both);
+    assert_eq!(broker.ok(&["consume", "t"], "").lines().count(), 80);
+    assert!(broker.stop().success());
+    // To go on without it is a decision, and then another directory may be added.
+    let mut broker = Broker::start_with(&first, &one);
+    let left = broker.ok(&["consume", "t"], "").lines().count();
+    assert!((1..80).contains(&left), "{left} records left");
+    assert!(broker.stop().success());
+    fs::remove_dir_all(&second).expect("removed");
+    let broker = Broker::start_with(&first, &both);
+    assert_eq!(broker.ok(&["consume", "t"], "").lines().count(), left);
 }
 
 #[test]

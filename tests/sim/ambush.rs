@@ -31,7 +31,7 @@ pub(crate) struct Ambush {
 }
 
 impl Ambush {
-    pub(crate) fn draw(rng: &mut Rng, churns: bool) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, churns: bool, fails: bool) -> Self {
         if churns {
             return Self {
                 on: [On::Keep, On::Reuse][rng.index(2)],
@@ -46,12 +46,16 @@ impl Ambush {
             On::SyncDir,
             On::CreateDir,
             On::Sync,
-            On::Failure,
         ];
+        let on = if fails && rng.chance(1, 2) {
+            On::Failure
+        } else {
+            kinds[rng.index(kinds.len())]
+        };
         let most = [1, 4, 40][rng.index(3)];
         let steps = [1, 10, 100][rng.index(3)];
         Self {
-            on: kinds[rng.index(kinds.len())],
+            on,
             left: rng.between(1, most),
             steps: rng.below(steps),
         }

@@ -152,7 +152,8 @@ impl Lives {
         if rng.chance(1, 4) {
             return false;
         }
-        let ambush = Ambush::draw(rng, self.plan.churns);
+        let fails = self.plan.trouble == Some(Trouble::Medium);
+        let ambush = Ambush::draw(rng, self.plan.churns, fails);
         let at_start = !self.plan.churns && rng.chance(1, 2);
         self.note(format_args!("{ambush:?}, at the start: {at_start}"));
         if !at_start {

@@ -129,7 +129,16 @@ fn whole(path: &Path) -> Outcome<Vec<u8>> {
 
 fn meta(items: &mut Items<'_>, file: &[u8]) -> Outcome<bool> {
     match inspect::meta(file) {
-        Ok(id) => items.put("directory", vec![("id", Json::text(format!("{id:016x}")))])?,
+        Ok(meta) => {
+            let id = |id: &u64| Json::text(format!("{id:016x}"));
+            let together = meta.together.iter().map(id).collect();
+            let fields = vec![
+                ("id", id(&meta.id)),
+                ("shards", Json::Number(i64::from(meta.shards))),
+                ("together", Json::List(together)),
+            ];
+            items.put("directory", fields)?;
+        }
         Err(why) => return items.damaged(&why),
     }
     Ok(true)

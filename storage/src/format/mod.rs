@@ -2,6 +2,7 @@
 //! only the batches inside keep Kafka's big-endian fields.
 
 pub(crate) mod cursor;
+pub(crate) mod meta;
 pub(crate) mod names;
 pub(crate) mod round;
 pub(crate) mod segment;
@@ -33,4 +34,18 @@ pub(crate) const fn block_ceil(pos: u64) -> u64 {
 /// `pos` rounded down to a checksummed piece.
 pub(crate) const fn piece_floor(pos: u64) -> u64 {
     pos - pos % PIECE
+}
+
+/// Fills `bytes` up to a block, the last four bytes being the CRC of those before.
+pub(crate) fn seal_block(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.resize(BLOCK - 4, 0);
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The content of a sealed block, if it checks.
+pub(crate) fn open_block(block: &[u8]) -> Option<&[u8]> {
+    let (content, crc) = block.get(..BLOCK)?.split_at(BLOCK - 4);
+    (crc32c::crc32c(content).to_le_bytes() == crc).then_some(content)
 }

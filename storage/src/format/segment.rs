@@ -1,13 +1,12 @@
-//! The header block of a segment file, the blocks of its checksum sidecar, and the file `meta`.
+//! The header block of a segment file and the blocks of its checksum sidecar.
 
 use super::cursor::{Cursor, put_partition};
-use super::{BLOCK_U64, PIECE, VERSION};
+use super::{BLOCK_U64, PIECE, VERSION, open_block, seal_block};
 use crate::types::PartitionId;
 use reactor::buf::BLOCK;
 
 const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"RLSG");
 const SUMS_MAGIC: u32 = u32::from_le_bytes(*b"RLSU");
-const META_MAGIC: u32 = u32::from_le_bytes(*b"RLDR");
 
 /// Checksums in one block of the sidecar; the block's own CRC takes the last four bytes.
 pub(crate) const SUMS_PER_BLOCK: usize = BLOCK / 4 - 1;
@@ -50,20 +49,6 @@ pub(crate) fn take_ended(cursor: &mut Cursor<'_>) -> Option<Option<Ended>> {
         max_timestamp: cursor.i64()?,
     };
     Some(known.then_some(ended))
-}
-
-/// Fills `bytes` up to a block, the last four bytes being the CRC of those before.
-fn seal_block(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.resize(BLOCK - 4, 0);
-    let crc = crc32c::crc32c(&bytes);
-    bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes
-}
-
-/// The content of a sealed block, if it checks.
-fn open_block(block: &[u8]) -> Option<&[u8]> {
-    let (content, crc) = block.get(..BLOCK)?.split_at(BLOCK - 4);
-    (crc32c::crc32c(content).to_le_bytes() == crc).then_some(content)
 }
 
 impl SegmentHeader {
@@ -139,40 +124,6 @@ pub(crate) const fn pieces(end: u64) -> usize {
     end.div_ceil(PIECE) as usize
 }
 
-/// The file `meta`: what kind of directory this is.
-pub(crate) fn encode_meta(dir_id: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(BLOCK);
-    out.extend_from_slice(&META_MAGIC.to_le_bytes());
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&dir_id.to_le_bytes());
-    seal_block(out)
-}
-
-/// Whether the block was written whole, by whatever version.
-pub(crate) fn meta_is_whole(block: &[u8]) -> bool {
-    open_block(block).is_some()
-}
-
-/// The directory's id.
-///
-/// # Errors
-/// In words for a person, when the file is damaged or of another version.
-pub(crate) fn decode_meta(block: &[u8]) -> Result<u64, String> {
-    let damaged = || "is damaged: restore it from a backup or another node".to_owned();
-    let mut cursor = Cursor(open_block(block).ok_or_else(damaged)?);
-    if cursor.u32() != Some(META_MAGIC) {
-        return Err(damaged());
-    }
-    match cursor.u16() {
-        Some(VERSION) => cursor.u64().ok_or_else(damaged),
-        Some(other) => Err(format!(
-            "has format version {other}, this program knows version {VERSION}: \
-             start the release that wrote it"
-        )),
-        None => Err(damaged()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,16 +162,5 @@ mod tests {
         assert_eq!(decode_sums(&file, &METADATA, 3, 2500), Some(sums));
         assert_eq!(decode_sums(&file, &METADATA, 4, 2500), None);
         assert_eq!(decode_sums(&file[..2 * BLOCK], &METADATA, 3, 2500), None);
-    }
-
-    #[test]
-    fn another_version_is_named() {
-        let mut meta = encode_meta(9);
-        assert_eq!(decode_meta(&meta), Ok(9));
-        meta[4] = 2;
-        assert!(decode_meta(&meta).unwrap_err().contains("damaged"));
-        meta.truncate(BLOCK - 4);
-        let newer = seal_block(meta);
-        assert!(decode_meta(&newer).unwrap_err().contains("version 2"));
     }
 }

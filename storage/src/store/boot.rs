@@ -6,9 +6,10 @@ use super::mail::{Letter, StoreMail};
 use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
+use crate::format::meta::Meta;
 use crate::format::names::{self, META_JOURNAL};
 use crate::format::round::Entry;
-use crate::format::segment::{SegmentHeader, decode_meta, encode_meta, meta_is_whole};
+use crate::format::segment::SegmentHeader;
 use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
@@ -44,6 +45,7 @@ pub(crate) enum BootStep {
     Looked {
         path: PathBuf,
     },
+    Remembered,
     Voided,
     TopicsListed,
     SparesListed {
@@ -72,6 +74,8 @@ struct ScannedJournal {
 #[derive(Debug, Default)]
 pub(crate) struct Boot {
     dir_ids: Vec<u64>,
+    /// Shard 0: what the directories said of themselves.
+    metas: Vec<Meta>,
     journals: Vec<ScannedJournal>,
     unscanned: usize,
     /// Shard 0: reports of the shards, and what came of them.
@@ -176,6 +180,7 @@ impl Store {
                 self.checked(chain, extent, id, base, &outcome, now, fx);
             }
             BootStep::Looked { path } => self.looked_into(&path, &outcome, now, fx),
+            BootStep::Remembered if outcome.failures.is_empty() => self.release_all(now, fx),
             BootStep::Voided => {}
             BootStep::TopicsListed => self.topics_listed(&outcome),
             BootStep::SparesListed { dir } => self.spares_listed(dir, &outcome),
@@ -214,38 +219,10 @@ impl Store {
             };
             return self.fail(&why, fx);
         }
-        let mut script = Script::new();
-        for at in 0..self.config.dirs.len() {
-            let dir = self.config.dirs[at].clone();
-            let meta = &outcome.reads[at];
-            let empty = outcome.listed[2 * at].is_empty() && outcome.listed[2 * at + 1].is_empty();
-            if empty && !meta_is_whole(meta) {
-                let id = mix(now.wall_ms as u64 ^ now.mono.0.rotate_left(32) ^ at as u64);
-                self.boot.dir_ids.push(id);
-                script = script.join(settle_meta(&dir, Some(id)));
-                continue;
-            }
-            if outcome.listed[2 * at].is_empty() && !outcome.listed[2 * at + 1].is_empty() {
-                return self.fail(&journals_gone(&dir), fx);
-            }
-            if meta.is_empty() {
-                let why = format!(
-                    "{} holds logs, but its file `meta` is empty: restore the file (format version \
-                     {VERSION}) from a backup, or move the directory away",
-                    dir.display()
-                );
-                return self.fail(&why, fx);
-            }
-            match decode_meta(meta) {
-                Ok(id) => self.boot.dir_ids.push(id),
-                Err(why) => {
-                    let why = format!("{} {why}", names::meta(&dir).display());
-                    return self.fail(&why, fx);
-                }
-            }
-            script = script.join(settle_meta(&dir, None));
+        match self.know_directories(outcome, now) {
+            Ok(script) => self.run(script, Then::Boot(BootStep::MetaWritten), fx),
+            Err(why) => self.fail(&why, fx),
         }
-        self.run(script, Then::Boot(BootStep::MetaWritten), fx);
     }
 
     fn begin_all(&mut self, now: Now, fx: &mut Fx) {
@@ -323,9 +300,7 @@ impl Store {
             Letter::Opened => {
                 self.boot.opened_shards += 1;
                 if self.boot.opened_shards == self.config.shards {
-                    for to in 0..self.config.shards {
-                        self.send(to, Letter::Release, now, fx);
-                    }
+                    self.remember_journals(now, fx);
                 }
             }
             Letter::Release => self.released(now, fx),
@@ -514,6 +489,9 @@ impl Store {
                 .any(|chain| !chain.rounds.is_empty())
         {
             return self.fail(&journals_gone(&self.config.dirs[0]), fx);
+        }
+        if let Some(why) = self.missing_journal() {
+            return self.fail(&why, fx);
         }
         if let Some(at) = metadata {
             self.check_last_rounds(&[at], fx);
@@ -715,36 +693,6 @@ impl Store {
     }
 }
 
-/// Writes the file `meta` if it is new, and makes it and the directory's names durable: what a
-/// start finds may have been left by one that died before its own syncs.
-fn settle_meta(dir: &Path, id: Option<u64>) -> Script {
-    let open = Op::Open {
-        path: names::meta(dir),
-        mode: OpenMode::Write,
-        direct: false,
-    };
-    let mut script = Script::new().then(vec![open]);
-    if let Some(id) = id {
-        let parts = vec![Bytes::from(encode_meta(id))];
-        script = script.then(vec![Op::Write {
-            file: OPENED,
-            pos: 0,
-            parts,
-        }]);
-    }
-    let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
-    let mut dirs = vec![Op::SyncDir {
-        path: dir.to_owned(),
-    }];
-    dirs.extend(parent.map(|path| Op::SyncDir {
-        path: path.to_owned(),
-    }));
-    script
-        .then(vec![Op::Sync { file: OPENED }])
-        .then(vec![Op::Close { file: OPENED }])
-        .then(dirs)
-}
-
 fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {
     let mut script = Script::new()
         .then(vec![Op::Open {
@@ -787,6 +735,9 @@ const fn mix(seed: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+/// What the directories say of themselves.
+mod directories;
 
 /// Opening the journals, once every partition is in its segments.
 mod opening;
