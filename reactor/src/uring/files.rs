@@ -6,7 +6,7 @@ use super::gather::Gather;
 use super::ring::Ring;
 use super::slots::{InFlight, Target, Work};
 use super::table::{OpenFile, failed, failed_io};
-use crate::buf::{BLOCK, Buf};
+use crate::buf::{Arena, BLOCK, Buf};
 use crate::op::{Done, FileId, InPlace, OpenMode, Token};
 use bytes::Bytes;
 use io_uring::{opcode, squeue, types};
@@ -22,6 +22,8 @@ use std::path::Path;
 const FILE_MODE: libc::mode_t = 0o644;
 const TMPFS_MAGIC: libc::__fsword_t = 0x0102_1994;
 const EXT4_MAGIC: libc::__fsword_t = 0xef53;
+/// Zeros handed to the kernel in one part, where the file system cannot reserve space.
+const ZEROS_PART: usize = 1 << 20;
 /// Larger reads are cut by the kernel anyway.
 const READ_BYTES_MAX: u32 = 1 << 30;
 
@@ -121,6 +123,7 @@ impl Io {
         let raw = fd.as_raw_fd();
         let open = OpenFile {
             direct,
+            end: meta.len(),
             in_flight: 0,
             closing: None,
             fd: (!self.ring.has_ftruncate).then_some(fd.try_clone()?),
@@ -197,10 +200,12 @@ impl Io {
         if !self.is_usable(token, file) {
             return;
         }
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let mut gather = Gather::new(parts);
         if gather.is_empty() {
             return self.done(token, Done::Ok);
         }
+        self.reaches(file, pos.saturating_add(bytes));
         let entry = write_entry(file.0, &mut gather, pos, &mut self.fixed, &self.ring);
         let work = Work::Write { gather, pos };
         // SAFETY: the parts and their vector are owned by the boxed gather.
@@ -225,11 +230,52 @@ impl Io {
     }
 
     pub(super) fn allocate(&mut self, token: Token, file: FileId, pos: u64, len: u64) {
+        if !self.is_usable(token, file) {
+            return;
+        }
         let entry = opcode::Fallocate::new(types::Fixed(file.0), len).offset(pos);
-        self.on_file(token, file, entry.build());
+        let entry = Box::new(entry.build());
+        let work = Work::Allocate {
+            entry: entry.clone(),
+            pos,
+            len,
+        };
+        // SAFETY: the entry points to no memory.
+        unsafe { self.submit_on_file(token, file, work, *entry) };
+    }
+
+    /// The file goes up to `end` at least.
+    fn reaches(&mut self, file: FileId, end: u64) {
+        if let Some(open) = self.table.file(file) {
+            open.end = open.end.max(end);
+        }
+    }
+
+    /// What reserves space where the file system has no fallocate (NFS before 4.2, FUSE, FAT): the
+    /// zeros that the new space would read as, behind what the file has already.
+    fn zeros_instead(&mut self, place: u32, pos: u64, len: u64) -> Work {
+        let end = pos.saturating_add(len);
+        let open = self.table.file(FileId(place));
+        let has = open.map_or(end, |open| open.end.next_multiple_of(BLOCK as u64));
+        let pos = pos.max(has);
+        let mut left = usize::try_from(end.saturating_sub(pos)).unwrap_or(0);
+        let mut parts = Vec::new();
+        if left > 0 {
+            let part = zeros(left.min(ZEROS_PART));
+            while left > 0 {
+                let now = left.min(part.len());
+                parts.push(part.slice(..now));
+                left -= now;
+            }
+        }
+        let gather = Gather::new(parts);
+        Work::Write { gather, pos }
     }
 
     pub(super) fn truncate(&mut self, token: Token, file: FileId, len: u64) {
+        if let Some(open) = self.table.file(file) {
+            open.end = len;
+        }
         let kept = self
             .table
             .file(file)
@@ -281,7 +327,15 @@ impl Io {
             .table
             .file(FileId(place))
             .is_some_and(|open| open.direct);
-        let again = matches!(-result, libc::EINTR | libc::EAGAIN) && !self.ending;
+        let mut again = matches!(-result, libc::EINTR | libc::EAGAIN) && !self.ending;
+        let mut result = result;
+        if let (libc::EOPNOTSUPP, Work::Allocate { pos, len, .. }) =
+            (-result, &self.slots.get(slot).work)
+        {
+            let (pos, len) = (*pos, *len);
+            self.slots.get(slot).work = self.zeros_instead(place, pos, len);
+            (result, again) = (0, true);
+        }
         let next = match &mut self.slots.get(slot).work {
             Work::Read(work) => (again || continue_read(work, result, direct))
                 .then(|| read_entry(place, work, &mut self.fixed, &self.ring)),
@@ -289,10 +343,10 @@ impl Io {
                 let gone = usize::try_from(result).unwrap_or(0);
                 gather.advance(gone);
                 *pos += gone as u64;
-                let more = again || (gone > 0 && !gather.is_empty());
+                let more = (again || gone > 0) && !gather.is_empty();
                 more.then(|| write_entry(place, gather, *pos, &mut self.fixed, &self.ring))
             }
-            Work::OnFile(entry) => again.then(|| (**entry).clone()),
+            Work::OnFile(entry) | Work::Allocate { entry, .. } => again.then(|| (**entry).clone()),
             _ => None,
         };
         if let Some(entry) = next
@@ -315,11 +369,27 @@ impl Io {
             Work::Read(work) => Done::Read(work.buf.freeze()),
             // A write of nothing without an error: the medium takes no more.
             Work::Write { gather, .. } if !gather.is_empty() => failed(libc::EIO),
+            Work::Write { pos, .. } => {
+                self.reaches(FileId(place), pos);
+                Done::Ok
+            }
+            Work::Allocate { pos, len, .. } => {
+                self.reaches(FileId(place), pos.saturating_add(len));
+                Done::Ok
+            }
             _ => Done::Ok,
         };
         self.done(flight.token, done);
         self.close_if_unused(place);
     }
+}
+
+/// At an address that direct I/O accepts.
+fn zeros(len: usize) -> Bytes {
+    let arena = Arena::heap(len.next_multiple_of(BLOCK));
+    let mut buf = arena.alloc(len).expect("the arena holds exactly this");
+    buf.pad_zero(len);
+    buf.freeze()
 }
 
 fn read_entry(

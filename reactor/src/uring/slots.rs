@@ -50,7 +50,13 @@ pub(crate) enum Work {
         gather: Box<Gather>,
         pos: u64,
     },
-    /// Sync, allocate, truncate: done when the entry is; kept to be submitted again.
+    /// The bytes at this position, as many as the entry says.
+    Allocate {
+        entry: Box<squeue::Entry>,
+        pos: u64,
+        len: u64,
+    },
+    /// Sync, truncate: done when the entry is; kept to be submitted again.
     OnFile(Box<squeue::Entry>),
     CloseFile,
     /// Rename, unlink, remove directory: the paths are the entry's.

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub(crate) direct: bool,
+    /// Behind everything that was there, was written or was reserved.
+    pub(crate) end: u64,
     pub(crate) in_flight: u32,
     pub(crate) closing: Option<Token>,
     /// Kept only where the kernel has no IORING_OP_FTRUNCATE (before 6.9).
