@@ -11,6 +11,7 @@ mod produce;
 mod query;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use reactor::op::{Mono, Now};
@@ -283,6 +284,29 @@ impl Partitions {
                         .push((reply_to, Answer::Truncated(Err(Trouble::Storage))));
                 }
             }
+        }
+        for (produce, index) in refused {
+            self.refuse_part(produce, index, Trouble::Storage, fx);
+        }
+    }
+
+    /// Appends to the logs in `dir` wait for space that may not come soon: their senders are told.
+    /// Whether the records become durable after all is open, as with an append that is late; the
+    /// broker's own appends must know, and wait.
+    pub fn on_no_space(&mut self, dir: &Path, store: &Store, fx: &mut Fx) {
+        let mut refused = Vec::new();
+        for partition in self.by_id.values_mut() {
+            if partition.produces.is_empty() || store.info(partition.slot).dir != dir {
+                continue;
+            }
+            let own = |id: u64| self.produces.get(&id).is_some_and(|parked| parked.internal);
+            partition.produces.retain(|&(_, id, index)| {
+                let stays = own(id);
+                if !stays {
+                    refused.push((id, index));
+                }
+                stays
+            });
         }
         for (produce, index) in refused {
             self.refuse_part(produce, index, Trouble::Storage, fx);

@@ -16,7 +16,7 @@ pub(super) struct ParkedProduce {
     reply_to: ReplyTo,
     deadline: Mono,
     until_durable: bool,
-    internal: bool,
+    pub(super) internal: bool,
     zstd_allowed: bool,
     waiting: usize,
     results: Vec<ProducedPart>,

@@ -17,11 +17,12 @@ pub mod settings;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use reactor::buf::Arena;
 use reactor::op::{CONTROL, Done, Input, Machine, Mono, Now, Outbox, ShardId, Token};
-use storage::store::{Event, Store};
+use storage::store::{Event, Lack, Store};
 
 use crate::api::session::FetchSessions;
 use crate::cluster::image::Image;
@@ -288,23 +289,40 @@ impl Shard {
                 self.partitions.on_fenced(slot, fx);
                 self.line(Level::Error, format!("{what} takes no more appends: {why}"));
             }
-            Event::SpaceFull { dir } => {
-                let line = format!(
-                    "no space left in {}: appends are refused until there is; reads go on",
-                    dir.display()
-                );
-                self.line(Level::Error, line);
+            Event::SpaceFull { dir, lacks } => self.on_space_full(&dir, lacks),
+            Event::SpaceStillFull { dir } => {
+                self.partitions.on_no_space(&dir, &self.store, &mut self.fx);
             }
             Event::SpaceBack { dir } => {
                 self.line(
                     Level::Info,
-                    format!("there is space again in {}", dir.display()),
+                    format!("there is room again in {}: appends go on", dir.display()),
                 );
             }
             Event::Notice(line) => self.line(Level::Warning, line),
             Event::Failed(why) => self.fail(why),
             Event::Stopped => self.on_store_stopped(),
         }
+    }
+
+    fn on_space_full(&mut self, dir: &Path, lacks: Lack) {
+        let (what, cure) = match lacks {
+            Lack::Space => (
+                "no space is left",
+                "free some there, or delete records or topics",
+            ),
+            Lack::OpenFiles => (
+                "no more files can be opened",
+                "raise the limit on open files (ulimit -n, LimitNOFILE)",
+            ),
+        };
+        let goes_on = if self.life.phase == Phase::Recovering {
+            "the start waits until there is room, and goes on by itself"
+        } else {
+            "appends are refused until there is room, and go on by themselves; reads work"
+        };
+        let line = format!("{what} in {}: {goes_on}; {cure}", dir.display());
+        self.line(Level::Error, line);
     }
 
     fn on_net_event(&mut self, event: NetEvent, now: Now) {

@@ -391,7 +391,7 @@ impl Shell {
             Event::Fenced { what, why, .. } => {
                 assert!(self.has(Trouble::Medium), "{what} is fenced: {why}");
             }
-            Event::SpaceFull { dir } => {
+            Event::SpaceFull { dir, .. } | Event::SpaceStillFull { dir } => {
                 assert!(self.has(Trouble::Space), "{} cannot be full", dir.display());
             }
             Event::SpaceBack { .. } => {}

@@ -168,7 +168,14 @@ impl Journal {
     /// Whether another file should be made ready.
     pub(crate) fn wants_file(&self) -> bool {
         let spare: u64 = self.spare.iter().map(|file| file.len).sum();
-        !self.preparing && self.broken.is_none() && spare < self.reserve() + self.round_max()
+        // Topics must be deletable when the disk is full: the metadata has its next file before.
+        let ahead = if self.shard == names::META_JOURNAL {
+            self.file_bytes
+        } else {
+            0
+        };
+        let wanted = self.reserve() + self.round_max() + ahead;
+        !self.preparing && self.broken.is_none() && spare < wanted
     }
 
     pub(crate) fn can_write(&self) -> bool {

@@ -73,6 +73,11 @@ pub enum Event {
     /// A log directory is full: appends are refused until [`Event::SpaceBack`].
     SpaceFull {
         dir: PathBuf,
+        lacks: Lack,
+    },
+    /// It was tried again, in vain: what waits in it for space may wait for long.
+    SpaceStillFull {
+        dir: PathBuf,
     },
     SpaceBack {
         dir: PathBuf,
@@ -83,6 +88,14 @@ pub enum Event {
     Failed(String),
     /// The end of [`Store::stop`](super::Store::stop).
     Stopped,
+}
+
+/// What a log directory has no more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    Space,
+    /// The process may open no more files.
+    OpenFiles,
 }
 
 /// What the recovery of one shard found.

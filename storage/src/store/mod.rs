@@ -12,8 +12,8 @@ pub(crate) mod script;
 mod upkeep;
 
 pub use api::{
-    AppendError, Appended, Event, Finding, Found, Fx, LogInfo, ReadError, ReadRequest, Reading,
-    RecoveredPartition, RecoveryReport, TOKEN_TAG, TimeQuery, is_storage,
+    AppendError, Appended, Event, Finding, Found, Fx, Lack, LogInfo, ReadError, ReadRequest,
+    Reading, RecoveredPartition, RecoveryReport, TOKEN_TAG, TimeQuery, is_storage,
 };
 pub use mail::StoreMail;
 
@@ -282,9 +282,13 @@ impl Store {
             return Err(AppendError::Fenced);
         }
         if let Some(original) = duplicate(log, batch)? {
+            if vol.told_full && original.last_offset >= log.durable_end {
+                return Err(AppendError::NoSpace);
+            }
             return Ok(original);
         }
-        if vol.full.is_some() && !vol.giving_back {
+        // Not before a new try has succeeded: until then they would only fill the memory.
+        if vol.told_full {
             return Err(AppendError::NoSpace);
         }
         if crowded {

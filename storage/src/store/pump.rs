@@ -1,7 +1,7 @@
 //! Moving one partition's blocks from memory to its segments: files are made and grown, runs of
 //! full blocks destaged, complete segments sealed with their checksums, retired ones unlinked.
 
-use super::api::{Event, Fx};
+use super::api::{Event, Fx, Lack};
 use super::recycle::{Pool, Spare};
 use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
@@ -14,7 +14,7 @@ use crate::format::{BLOCK_U64, DATA_START, block_ceil, block_floor};
 use crate::log::Log;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::segment::{File, Segment};
-use crate::types::Slot;
+use crate::types::{METADATA, Slot};
 use bytes::Bytes;
 use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
 use std::path::{Path, PathBuf};
@@ -179,25 +179,31 @@ impl Store {
         now: Now,
         fx: &mut Fx,
     ) -> bool {
-        if !matches!(kind, ErrorKind::NoSpace | ErrorKind::TooManyFiles) {
-            return false;
-        }
+        let lacks = match kind {
+            ErrorKind::NoSpace => Lack::Space,
+            ErrorKind::TooManyFiles => Lack::OpenFiles,
+            _ => return false,
+        };
         if self.makes_room(v, kind, now, fx) {
             return true;
         }
         let retry = now.mono.after_ms(FULL_RETRY_MS);
         let vol = &mut self.vols[v];
-        vol.full = Some(retry);
+        let dir = vol.dir.clone();
         fx.wake(retry);
         if !vol.told_full {
             vol.told_full = true;
-            fx.events.push(Event::SpaceFull {
-                dir: vol.dir.clone(),
-            });
-            if kind == ErrorKind::NoSpace {
+            fx.events.push(Event::SpaceFull { dir, lacks });
+            vol.full = Some(retry);
+            if lacks == Lack::Space {
                 self.ask_for_space(v, now, fx);
             }
+            return true;
         }
+        if vol.full.is_none() {
+            fx.events.push(Event::SpaceStillFull { dir });
+        }
+        vol.full = Some(retry);
         true
     }
 
@@ -457,30 +463,29 @@ impl Log {
         let left = writable.saturating_sub(segment.written());
         let wanted = left >= DESTAGE_RUN || (left > 0 && (urgent || segment.roll_journaled));
         let bulk = segment.end - segment.journaled >= bulk_min;
-        let target = if bulk {
+        let mut target = if bulk {
             writable.max(block_floor(segment.end))
         } else {
             writable
         };
+        // Topics must be deletable when the disk is full: the metadata has its space before.
+        let ahead = id == METADATA && !segment.roll_journaled && !segment.growing && !full;
+        if ahead {
+            target = target.max((writable + GROW_MIN / 2).min(block_ceil(limit)));
+        }
         match segment.file {
-            File::Absent if (wanted || bulk) && !full => {
+            File::Absent if ahead || (wanted || bulk) && !full => {
                 segment.file = File::Making;
                 let spare = pool.take(segment.wanted_len(GROW_MIN));
                 let from = spare.map(|spare| pool.path(spare));
                 Some((make(dir, &id, segment, from), Step::Made { spare }))
             }
-            File::Open(file) if (wanted || bulk) && segment.allocated < target => {
+            File::Open(file) if (wanted || bulk || ahead) && segment.allocated < target => {
                 if segment.growing || full {
                     return None;
                 }
                 segment.growing = true;
-                let step = segment
-                    .allocated
-                    .clamp(GROW_MIN, GROW_MAX)
-                    .min(block_ceil(limit));
-                // No more than a full segment takes, unless one batch is longer than that.
-                let grown = (segment.allocated + step).min(DATA_START + block_ceil(limit));
-                let to = block_ceil(target.max(grown));
+                let to = block_ceil(target.max(segment.grown(limit)));
                 let pos = segment.allocated;
                 let grow = Op::Allocate {
                     file,
@@ -639,6 +644,12 @@ fn sums_step(
 }
 
 impl Segment {
+    /// How far the next growth brings its file: no more than a full segment takes.
+    fn grown(&self, limit: u64) -> u64 {
+        let step = self.allocated.clamp(GROW_MIN, GROW_MAX);
+        (self.allocated + step.min(block_ceil(limit))).min(DATA_START + block_ceil(limit))
+    }
+
     fn is_growing(&self) -> bool {
         self.growing || self.file == File::Making
     }
