@@ -38,7 +38,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for what librdkafka's own thread will answer.
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
     loop {

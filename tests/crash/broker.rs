@@ -20,6 +20,8 @@ pub(crate) struct Installation {
     pub(crate) port: u16,
     /// What the broker prints goes there.
     pub(crate) log: PathBuf,
+    /// An error that it may report.
+    pub(crate) expects: Option<&'static str>,
 }
 
 impl Installation {
@@ -40,17 +42,27 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a broker with another number of shards and other sizes each time.
     pub(crate) fn start(of: &Installation, chance: &mut Chance) -> Self {
+        let shards = chance.within(1, 4);
+        let journal = *chance.pick(&[4_u64 << 20, 16 << 20, 64 << 20]);
+        let recycle = *chance.pick(&[0_u64, 16 << 20, 256 << 20]);
+        let settings = [
+            format!("journal.bytes={journal}"),
+            format!("recycle.bytes={recycle}"),
+            "auto.create.topics.enable=false".to_owned(),
+        ];
+        Self::start_with(of, shards, &settings)
+    }
+
+    pub(crate) fn start_with(of: &Installation, shards: u64, settings: &[String]) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(&of.log);
         let log = log.expect("the log of the broker opens");
         let log_from = log.metadata().expect("the log has a length").len();
-        let shards = chance.within(1, 4);
         let dirs: Vec<String> = of
             .dirs
             .iter()
             .map(|dir| dir.display().to_string())
             .collect();
-        let journal = *chance.pick(&[4_u64 << 20, 16 << 20, 64 << 20]);
-        let recycle = *chance.pick(&[0_u64, 16 << 20, 256 << 20]);
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
         let began = Instant::now();
         let child = Command::new(&of.binary)
             .args([
@@ -61,9 +73,7 @@ impl Broker {
                 &shards.to_string(),
             ])
             .args(["--set", &format!("log.dirs={}", dirs.join(","))])
-            .args(["--set", &format!("journal.bytes={journal}")])
-            .args(["--set", &format!("recycle.bytes={recycle}")])
-            .args(["--set", "auto.create.topics.enable=false"])
+            .args(settings)
             .args(["--set", "offsets.topic.num.partitions=8"])
             .args(["--set", "group.initial.rebalance.delay.ms=0"])
             .args(["--set", "log.retention.check.interval.ms=500"])
@@ -103,10 +113,18 @@ impl Broker {
             ));
         }
         let said = self.said();
-        if said.contains("ringlog: error") || said.contains("panicked") {
+        let expected = |line: &str| self.of.expects.is_some_and(|text| line.contains(text));
+        let mut errors = said
+            .lines()
+            .filter(|line| line.contains("ringlog: error") && !expected(line));
+        if errors.next().is_some() || said.contains("panicked") {
             return Err(format!("the broker complains:\n{said}"));
         }
         Ok(())
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
     pub(crate) fn said(&self) -> String {

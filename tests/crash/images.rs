@@ -24,11 +24,13 @@ use crate::report;
 use crate::verify::{Checked, Scan, verify};
 
 const DISK_BYTES: u64 = 4 << 30;
+/// The timer of ext4 would write out by itself what nobody has synced.
+const UNTIMED: &str = "commit=300";
 /// Operations of the stopped process that the kernel has taken already come to an end.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Runs a command of the system; its complaint is the error.
-fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program)
         .args(arguments)
         .output()
@@ -40,18 +42,19 @@ fn system(program: &str, arguments: &[&str]) -> Result<String, String> {
     Err(format!("{program} {}: {complaint}", arguments.join(" ")))
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("the work directory has a plain name")
 }
 
 /// An image in a loop device, mounted; both end with this value.
-struct Mounted {
+pub(crate) struct Mounted {
     device: String,
-    at: PathBuf,
+    pub(crate) at: PathBuf,
 }
 
 impl Mounted {
-    fn new(image: &Path, at: PathBuf, make: bool) -> Result<Self, String> {
+    /// `make`: with a new file system.
+    pub(crate) fn new(image: &Path, at: PathBuf, make: bool, how: &str) -> Result<Self, String> {
         let device = system("losetup", &["--find", "--show", text(image)])?;
         let mounted = Self { device, at };
         if make {
@@ -59,11 +62,7 @@ impl Mounted {
             system("mkfs.ext4", &["-q", "-F", "-E", options, &mounted.device])?;
         }
         std::fs::create_dir_all(&mounted.at).map_err(|error| error.to_string())?;
-        // The timer of ext4 would write out by itself what nobody has synced.
-        system(
-            "mount",
-            &["-o", "commit=300", &mounted.device, text(&mounted.at)],
-        )?;
+        system("mount", &["-o", how, &mounted.device, text(&mounted.at)])?;
         Ok(mounted)
     }
 }
@@ -92,7 +91,7 @@ impl Drop for Fuse {
 }
 
 /// Why this machine cannot do it, if it cannot.
-fn obstacle(volatile: bool) -> Option<String> {
+pub(crate) fn obstacle(volatile: bool) -> Option<String> {
     if system("id", &["-u"]).as_deref() != Ok("0") {
         return Some("only root may mount".to_owned());
     }
@@ -131,7 +130,7 @@ pub(crate) fn run(plan: &Plan, volatile: bool) -> Result<(), String> {
         file.set_len(DISK_BYTES)
             .map_err(|error| error.to_string())?;
     }
-    let mounted = Mounted::new(&image, work.join("disk"), true)?;
+    let mounted = Mounted::new(&image, work.join("disk"), true, UNTIMED)?;
     let result = cuts(plan, &work, &image, disk.as_ref(), &mounted.at, &mut chance);
     drop(mounted);
     drop(fuse);
@@ -149,6 +148,7 @@ fn installation(work: &Path, on: &Path, dirs: u64, chance: &mut Chance) -> Insta
             .collect(),
         port: free_port(chance),
         log: work.join("broker.log"),
+        expects: None,
     }
 }
 
@@ -228,7 +228,7 @@ fn on_copy(
     sums: &mut Sums,
     chance: &mut Chance,
 ) -> Result<Checked, String> {
-    let mounted = Mounted::new(copy, work.join("copied"), false)?;
+    let mounted = Mounted::new(copy, work.join("copied"), false, UNTIMED)?;
     let of = Installation {
         log: work.join("copy.log"),
         ..installation(work, &mounted.at, dirs, chance)

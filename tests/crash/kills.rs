@@ -119,6 +119,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
         dirs: vec![work.join("data-0")],
         port: free_port(&mut chance),
         log: work.join("broker.log"),
+        expects: None,
     };
     let address = installation.address();
     let mut broker = Broker::start(&installation, &mut chance);

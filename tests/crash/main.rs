@@ -11,9 +11,11 @@ mod disk;
 mod groups;
 mod images;
 mod kills;
+mod numbers;
 mod produce;
 mod record;
 mod report;
+mod space;
 mod verify;
 mod world;
 
@@ -24,7 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Kills when nothing is asked for, as part of `cargo test`.
 const KILLS: u64 = 2;
 
-const OPTIONS: &str = "--kills N, or --images N [--volatile]; --seed N; --work DIR";
+const OPTIONS: &str = "--kills N, or --images N [--volatile], or --space; --seed N; --work DIR";
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     /// Copies of the image of a disk, instead of kills.
     pub(crate) images: u64,
     pub(crate) volatile: bool,
+    /// Full file systems and odd ones, instead of kills.
+    pub(crate) space: bool,
     pub(crate) seed: u64,
     pub(crate) work: PathBuf,
 }
@@ -45,6 +49,7 @@ fn plan() -> Result<Plan, String> {
         kills: KILLS,
         images: 0,
         volatile: false,
+        space: false,
         seed: u64::try_from(now % 1_000_000_000).expect("it is below"),
         work: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crash"),
     };
@@ -60,6 +65,7 @@ fn plan() -> Result<Plan, String> {
             "--kills" => plan.kills = number(value()?)?,
             "--images" => plan.images = number(value()?)?,
             "--volatile" => plan.volatile = true,
+            "--space" => plan.space = true,
             "--seed" => plan.seed = number(value()?)?,
             "--work" => plan.work = PathBuf::from(value()?),
             // What `cargo test` hands to every test program.
@@ -78,7 +84,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = if plan.images > 0 {
+    let result = if plan.space {
+        println!("crash: seed {}, full and odd file systems", plan.seed);
+        space::run(&plan)
+    } else if plan.images > 0 {
         println!(
             "crash: seed {}, {} copies of a disk",
             plan.seed, plan.images
