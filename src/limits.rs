@@ -49,6 +49,10 @@ pub const SMALL_REQUEST_BYTES_MAX: usize = 64 << 10;
 /// part in this many.
 pub const REPLIES_ARENA_PART_MAX: usize = 4;
 
+/// Partitions that all fetch sessions of a shard remember. A session that would grow beyond is
+/// ended, and a request that names more gets none: both are served, only not incrementally.
+pub const SESSIONS_PARTITIONS_MAX: usize = 500_000;
+
 /// Bytes that a shard reads from disk at the same time for fetches; others wait their turn.
 pub const FETCH_READS_BYTES_MAX: usize = 64 << 20;
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use net::wire::{Str, Uuid};
 use reactor::op::Mono;
 
+use crate::limits::SESSIONS_PARTITIONS_MAX;
+
 /// A session may be evicted when it has been idle, or existed, this long (Kafka's two minutes).
 const EVICTION_MS: u64 = 120_000;
 
@@ -100,6 +102,8 @@ pub struct FetchSessions {
     sessions: BTreeMap<i32, Session>,
     /// This shard's share of `max.incremental.fetch.session.cache.slots`.
     sessions_max: usize,
+    /// What all of them together may remember.
+    partitions_max: usize,
     seed: u64,
 }
 
@@ -109,8 +113,16 @@ impl FetchSessions {
         Self {
             sessions: BTreeMap::new(),
             sessions_max,
+            partitions_max: SESSIONS_PARTITIONS_MAX,
             seed,
         }
+    }
+
+    fn partitions(&self) -> usize {
+        self.sessions
+            .values()
+            .map(|session| session.parts.len())
+            .sum()
     }
 
     /// Finds or makes the session of a request and says what to read, in order.
@@ -142,7 +154,14 @@ impl FetchSessions {
         }
         session.epoch = next_epoch(epoch);
         session.used = now;
+        let grows = !wanted.is_empty();
         session.update(wanted, forgotten);
+        if grows && self.partitions() > self.partitions_max {
+            // The client begins anew, with all that it wants in one request.
+            self.sessions.remove(&id);
+            return Err(SessionError::NotFound);
+        }
+        let session = self.sessions.get_mut(&id).ok_or(SessionError::NotFound)?;
         if session.parts.is_empty() {
             self.sessions.remove(&id);
             return Ok((Context::Sessionless, Vec::new()));
@@ -186,6 +205,9 @@ impl FetchSessions {
 
     fn create(&mut self, uses_ids: bool, wanted: &[Wanted], now: Mono) -> Context {
         if self.sessions.len() >= self.sessions_max && !self.evict(wanted.len(), now) {
+            return Context::Sessionless;
+        }
+        if self.partitions() + wanted.len() > self.partitions_max {
             return Context::Sessionless;
         }
         let id = self.unused_id();
@@ -458,6 +480,21 @@ mod tests {
         let (context, _) = sessions.begin((0, 0), true, parts(), &[], later).unwrap();
         assert!(matches!(context, Context::Full(_)));
         assert_eq!(sessions.sessions.len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn sessions_do_not_grow_without_bound() {
+        let mut sessions = FetchSessions::new(SESSIONS_MAX, 1);
+        sessions.partitions_max = 5;
+        let (first, second) = (begun(&mut sessions), begun(&mut sessions));
+        let more = |from: i32| vec![wanted(from, 0)];
+        let mut begin = |id, epoch, parts| sessions.begin((id, epoch), true, parts, &[], Mono(1));
+        assert!(begin(first, 1, more(2)).is_ok());
+        assert_eq!(begin(0, 0, more(0)).unwrap().0, Context::Sessionless);
+        // What it has already takes no more room.
+        assert!(begin(second, 1, more(1)).is_ok());
+        assert_eq!(begin(second, 2, more(2)), Err(SessionError::NotFound));
+        assert!(matches!(begin(0, 0, more(0)).unwrap().0, Context::Full(_)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Data directories that a broker cannot use: it says why, and changes nothing.
 
-use super::{Broker, data, refused_start};
+use super::{Broker, data, read, refused_start};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +88,7 @@ fn a_directory_in_use_is_refused() {
         "{told}"
     );
     assert!(told.contains("lock"), "{told}");
+    assert!(told.contains("waiting some seconds"), "{told}");
     broker.ok(&["topic", "list"], "");
     let meta = dir.join("meta");
     let output = broker.run(&["inspect", meta.to_str().expect("text")], "");
@@ -96,6 +97,25 @@ fn a_directory_in_use_is_refused() {
         output.status.success() && warned.contains("a broker uses"),
         "{warned}"
     );
+}
+
+#[test]
+fn a_start_waits_for_a_process_that_goes_and_says_so() {
+    let dir = data("in-use-for-now");
+    let errors = dir.with_extension("errors");
+    let mut first = Broker::start_with(&dir, &ARGUMENTS);
+    let second = {
+        let dir = dir.clone();
+        std::thread::spawn(move || Broker::start_with(&dir, &ARGUMENTS))
+    };
+    // The second one's words replace those of the first.
+    while !read(&errors).contains("waiting some seconds") {
+        assert!(!second.is_finished(), "{}", read(&errors));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    first.child.kill().expect("killed");
+    let second = second.join().expect("the second broker starts");
+    second.ok(&["topic", "list"], "");
 }
 
 #[test]
@@ -144,8 +164,14 @@ fn journals_that_are_gone_do_not_make_a_new_cluster() {
     );
     fs::remove_dir(&folder).expect("removed");
     fs::rename(&kept, &folder).expect("moved back");
+    let mut in_use = 0;
     for path in journals(&dir, "meta") {
         let whole = fs::read(&path).expect("a file");
+        if whole.iter().all(|byte| *byte == 0) {
+            // It is there for later.
+            continue;
+        }
+        in_use += 1;
         fs::write(&path, vec![0; whole.len()]).expect("written");
         fails(
             &dir,
@@ -153,6 +179,7 @@ fn journals_that_are_gone_do_not_make_a_new_cluster() {
         );
         fs::write(&path, &whole).expect("written");
     }
+    assert!(in_use > 0, "no journal of the metadata was written to");
     let broker = Broker::start_with(&dir, &ARGUMENTS);
     assert_eq!(broker.ok(&["consume", "t"], "").lines().count(), 4_000);
 }
@@ -248,9 +275,11 @@ fn a_damaged_checkpoint_is_made_anew() {
 fn a_missing_segment_fences_its_partition_and_no_other() {
     let dir = used("segment");
     let found = files(&dir.join("topics"));
+    // The longest: that of the metadata holds nothing yet.
     let segment = found
         .iter()
-        .find(|(path, _)| path.extension().is_some_and(|e| e == "log"));
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
+        .max_by_key(|(_, len)| *len);
     let (segment, _) = segment.expect("a segment");
     fs::remove_file(segment).expect("removed");
     let broker = Broker::start_with(&dir, &ARGUMENTS);

@@ -29,6 +29,17 @@ fn limits() -> ConnLimits {
     }
 }
 
+/// What `connections.max.idle.ms=-1` becomes.
+#[test]
+fn without_a_limit_a_connection_is_never_idle() {
+    let limits = ConnLimits {
+        idle_ms_max: u64::MAX,
+        ..limits()
+    };
+    let conn = Conn::new(limits, Mono(5));
+    assert_eq!(conn.idle_deadline(), Some(Mono(u64::MAX)));
+}
+
 /// A whole request as it lies on the wire, its body `filler` bytes long.
 fn request(key: ApiKey, version: i16, correlation_id: i32, filler: usize) -> Vec<u8> {
     let mut w = Writer::new();

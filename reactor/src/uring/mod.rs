@@ -37,8 +37,9 @@ use table::Table;
 const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// How long a lock or an address that is taken is tried again. The kernel releases what a killed
-/// process held a moment after the process is gone: its rings end in the background.
-const RELEASE_WAIT_MS: u64 = 2000;
+/// process held a moment after the process is gone: its rings end in the background, when the
+/// disk has done what was under way.
+const RELEASE_WAIT_MS: u64 = 10_000;
 const RELEASE_STEP_MS: u64 = 20;
 
 /// An operation that is tried again.

@@ -16,9 +16,12 @@ use crate::journal::scan::{Chain, Ending, FileScan, assemble};
 use crate::log::revive::{Revived, replay};
 use crate::types::{AlivePartition, Durability, LogConfig, METADATA, PartitionId, Slot, TopicId};
 use bytes::Bytes;
-use reactor::op::{ErrorKind, Now, Op, OpenMode};
+use reactor::op::{ErrorKind, Mono, Now, Op, OpenMode};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+
+/// A person is told after this long, in ms, that a lock is waited for.
+const LOCK_TOLD_AFTER_MS: u64 = 500;
 
 /// Bytes of an extent read at once while it is checked.
 const EXTENT_STRIDE: u64 = 4 << 20;
@@ -102,6 +105,8 @@ pub(crate) struct Boot {
     start: u64,
     unclean: bool,
     failed: bool,
+    /// The directories are being locked; when to say so.
+    pub(crate) lock_told_at: Option<Mono>,
     pub(crate) ready: bool,
     pub(crate) waiting: VecDeque<Revived>,
 }
@@ -151,7 +156,9 @@ impl Store {
                 }])
                 .then(vec![Op::Close { file: OPENED }]);
         }
-        let _ = now;
+        let due = now.mono.after_ms(LOCK_TOLD_AFTER_MS);
+        self.boot.lock_told_at = Some(due);
+        fx.wake(due);
         self.run(script, Then::Boot(BootStep::Locked), fx);
     }
 
@@ -201,7 +208,25 @@ impl Store {
         }
     }
 
+    /// Says why the start does not go on.
+    pub(crate) fn tell_lock(&mut self, now: Now, fx: &mut Fx) {
+        if self
+            .boot
+            .lock_told_at
+            .take_if(|due| *due <= now.mono)
+            .is_some()
+        {
+            let dirs = self.config.dirs.iter().map(|dir| dir.display().to_string());
+            let dirs = dirs.collect::<Vec<_>>().join(", ");
+            fx.events.push(Event::Notice(format!(
+                "another process holds {dirs}, or was killed a moment ago and its last writes are \
+                 not over: waiting some seconds"
+            )));
+        }
+    }
+
     fn locked(&mut self, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        self.boot.lock_told_at = None;
         if let Some(failure) = outcome.failure() {
             let words = failure.words();
             let why = if failure.error.kind == ErrorKind::Locked {

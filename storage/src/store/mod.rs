@@ -117,6 +117,8 @@ pub struct Store {
     boot: Boot,
     /// When retention is checked, and when idle memory is given back.
     next_check: Option<Mono>,
+    /// The clocks at the first tick.
+    first_look: Option<Now>,
     next_idle: Option<Mono>,
     /// Memory was short: partitions are to be destaged by the next tick.
     relieving: bool,
@@ -157,6 +159,7 @@ impl Store {
             restores: HashMap::new(),
             boot: Boot::default(),
             next_check: None,
+            first_look: None,
             next_idle: None,
             relieving: false,
             stopping: false,

@@ -23,6 +23,7 @@ impl Store {
     /// before has come, or is asked for again.
     pub fn tick(&mut self, now: Now, fx: &mut Fx) {
         fx.wake_at = None;
+        self.first_look.get_or_insert(now);
         for v in 0..self.vols.len() {
             if self.vols[v].full.is_some_and(|retry| retry <= now.mono) {
                 self.retry_space(v, now, fx);
@@ -33,6 +34,7 @@ impl Store {
             }
             self.begin_round(v, now, fx);
         }
+        self.tell_lock(now, fx);
         if self.next_idle.is_some_and(|due| due <= now.mono) {
             self.next_idle = Some(now.mono.after_ms(IDLE_CHECK_MS));
             self.give_back_memory(fx);
@@ -43,7 +45,7 @@ impl Store {
         }
         let times = self.vols.iter().flat_map(|vol| [vol.full, vol.close_at]);
         let due: Option<Mono> = times
-            .chain([self.next_idle, self.next_check])
+            .chain([self.next_idle, self.next_check, self.boot.lock_told_at])
             .flatten()
             .min();
         if let Some(due) = due {
@@ -94,19 +96,28 @@ impl Store {
         self.relieving = true;
     }
 
+    /// A wall clock that is set forward must not make young records old: no more time counts than
+    /// has passed since the first look of this life.
+    fn cautious_wall(&mut self, now: Now) -> i64 {
+        let begun = *self.first_look.get_or_insert(now);
+        let elapsed = i64::try_from(now.mono.ms_since(begun.mono)).unwrap_or(i64::MAX);
+        now.wall_ms.min(begun.wall_ms.saturating_add(elapsed))
+    }
+
     /// Applies retention by time and size to every partition, and forgets idle producers.
     fn expire(&mut self, now: Now, fx: &mut Fx) {
+        let wall_ms = self.cautious_wall(now);
         for at in 0..self.logs.len() {
             let slot = Slot(at as u32);
             let Some(log) = self.log_mut(slot) else {
                 continue;
             };
             log.producers
-                .expire(now.wall_ms, log.config.producer_expiration_ms);
+                .expire(wall_ms, log.config.producer_expiration_ms);
             if log.deleted || log.fenced.is_some() || log.damaged.is_some() {
                 continue;
             }
-            let start = log.retained_from(now.wall_ms);
+            let start = log.retained_from(wall_ms);
             if start > log.log_start {
                 self.raise_log_start(slot, start);
                 self.pump(slot, now, fx);

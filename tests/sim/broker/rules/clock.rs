@@ -1,0 +1,37 @@
+//! A wall clock that is stepped.
+
+use net::wire::fetch;
+
+use super::stand::{SECOND, Stand, ask, batches_of, bytes_of, fetch_request};
+use crate::client::Client;
+
+const DAYS_30_MS: i64 = 30 * 24 * 3_600 * 1_000;
+const MINUTES_11: u64 = 11 * 60 * SECOND;
+
+/// Log start and batches of the one partition.
+fn held(stand: &mut Stand, client: &mut Client, offset: i64) -> (i64, Vec<(i64, i32)>) {
+    let request = fetch_request("t", &[(0, offset, 1 << 20)], (0, 1 << 20, 0));
+    let answer = ask!(stand, client, Fetch 11, fetch, request);
+    let part: &fetch::PartitionData = &answer.responses[0].partitions[0];
+    (part.log_start_offset, batches_of(&bytes_of(part)))
+}
+
+/// A clock that was wrong for a while, in either direction, costs no records; what is really old
+/// goes in its time.
+#[test]
+fn a_step_of_the_wall_clock_deletes_nothing_young() {
+    let mut stand = Stand::new(2, &[("log.retention.check.interval.ms", "1000")]);
+    let mut client = stand.client();
+    let ten_minutes = [("retention.ms", "600000")];
+    assert_eq!(stand.create(&mut client, "t", 1, &ten_minutes), 0);
+    let batch = stand.batch(1, 10);
+    assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 0));
+    for by_ms in [DAYS_30_MS, -2 * DAYS_30_MS, DAYS_30_MS] {
+        stand.world.step_wall(by_ms);
+        stand.world.pass(5 * SECOND);
+        assert_eq!(held(&mut stand, &mut client, 0), (0, vec![(0, 1)]));
+    }
+    stand.world.pass(MINUTES_11);
+    let mut client = stand.client();
+    assert_eq!(held(&mut stand, &mut client, 1), (1, vec![]));
+}
