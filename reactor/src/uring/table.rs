@@ -55,6 +55,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     places_max: u32,
     socks: u32,
+    files: u32,
 }
 
 impl Table {
@@ -64,11 +65,17 @@ impl Table {
             free: Vec::new(),
             places_max,
             socks: 0,
+            files: 0,
         }
     }
 
     /// Places that sockets may take: clients must not keep the shard from opening its own files.
     const fn socks_max(&self) -> u32 {
+        self.places_max - self.places_max / 4
+    }
+
+    /// And its own files must not keep it from taking connections.
+    const fn files_max(&self) -> u32 {
         self.places_max - self.places_max / 4
     }
 
@@ -93,7 +100,12 @@ impl Table {
     }
 
     pub(crate) fn put_file(&mut self, file: OpenFile) -> Option<u32> {
-        self.put(Entry::File(file))
+        if self.files >= self.files_max() {
+            return None;
+        }
+        let index = self.put(Entry::File(file))?;
+        self.files += 1;
+        Some(index)
     }
 
     pub(crate) fn put_sock(&mut self) -> Option<SockId> {
@@ -110,8 +122,10 @@ impl Table {
     pub(crate) fn remove(&mut self, index: u32) {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
-        if let Entry::Sock(_) = std::mem::replace(&mut place.entry, Entry::Free) {
-            self.socks -= 1;
+        match std::mem::replace(&mut place.entry, Entry::Free) {
+            Entry::Sock(_) => self.socks -= 1,
+            Entry::File(_) => self.files -= 1,
+            Entry::Own | Entry::Free => {}
         }
         self.free.push(index);
     }
@@ -163,4 +177,32 @@ pub(crate) fn failed(errno: i32) -> Done {
 
 pub(crate) fn failed_io(error: &std::io::Error) -> Done {
     failed(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> OpenFile {
+        OpenFile {
+            direct: false,
+            end: 0,
+            in_flight: 0,
+            closing: None,
+            fd: None,
+        }
+    }
+
+    #[test]
+    fn neither_files_nor_sockets_take_all_places() {
+        let mut table = Table::new(64);
+        let files: Vec<u32> = std::iter::from_fn(|| table.put_file(file())).collect();
+        assert_eq!(files.len(), 48);
+        let socks = std::iter::from_fn(|| table.put_sock()).count();
+        assert_eq!(socks, 16);
+        table.remove(files[0]);
+        assert!(table.put_sock().is_some());
+        table.remove(files[1]);
+        assert!(table.put_file(file()).is_some());
+    }
 }
