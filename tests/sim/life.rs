@@ -63,7 +63,10 @@ impl Lives {
         } else if let Some(rng) = &mut ambushes
             && rng.chance(1, 3)
         {
+            // Several extents in every round, so that failures come one after the other.
             plan.trouble = Some(Trouble::Medium);
+            plan.sizes = [1, 1, 6];
+            plan.pace_ns = 20_000;
         }
         let settings = Settings {
             latency_ns: plan.latency_ns,
