@@ -205,7 +205,7 @@ impl Store {
     }
 
     /// Where memory is durable enough, the end in memory is what counts.
-    fn report_memory(&mut self, v: usize, fx: &mut Fx) {
+    pub(crate) fn report_memory(&mut self, v: usize, fx: &mut Fx) {
         for slot in &self.vols[v].dirty {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;

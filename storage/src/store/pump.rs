@@ -535,10 +535,15 @@ fn make(
     let path = names::segment(dir, id, segment.base);
     let folder = names::partition(dir, id);
     let topic = names::topic(dir, id.topic);
+    let content = if armed(Canary::NoSegmentHeader) {
+        vec![0; BLOCK_U64 as usize]
+    } else {
+        header.encode()
+    };
     let write = Op::Write {
         file: OPENED,
         pos: 0,
-        parts: vec![aligned(&header.encode())],
+        parts: vec![aligned(&content)],
     };
     let mut syncs = Vec::new();
     if !armed(Canary::SegmentDirNotSynced) {

@@ -94,6 +94,8 @@ impl Store {
             self.prepare_file(v, fx);
             return;
         }
+        // What a round takes is not in the list any more when the step ends.
+        self.report_memory(v, fx);
         let mut draft = Draft::new(v, &self.vols[v].journal);
         // What is asked of partitions meanwhile must not begin another round.
         self.vols[v].drafting = true;

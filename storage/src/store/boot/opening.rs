@@ -276,9 +276,6 @@ fn void(dir: &Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Scr
         })
         .collect();
     let script = Script::new().then(closes);
-    if armed(Canary::GoneJournalNotVoided) {
-        return script.then(unlinks);
-    }
     let write = Op::Write {
         file: OPENED,
         pos: 0,
