@@ -524,27 +524,10 @@ fn make(
     segment: &Segment,
     retired: Option<PathBuf>,
 ) -> Script {
-    let before = segment
-        .before
-        .filter(|_| !armed(Canary::SealedEndOnlyInJournal));
-    let header = SegmentHeader {
-        id: *id,
-        base: segment.base,
-        before,
-    };
     let path = names::segment(dir, id, segment.base);
     let folder = names::partition(dir, id);
     let topic = names::topic(dir, id.topic);
-    let content = if armed(Canary::NoSegmentHeader) {
-        vec![0; BLOCK_U64 as usize]
-    } else {
-        header.encode()
-    };
-    let write = Op::Write {
-        file: OPENED,
-        pos: 0,
-        parts: vec![aligned(&content)],
-    };
+    let write = header_write(id, segment);
     let mut syncs = Vec::new();
     if !armed(Canary::SegmentDirNotSynced) {
         syncs.extend([
@@ -592,6 +575,28 @@ fn make(
             to: path,
         }])
         .then(syncs)
+}
+
+/// Writes whom a segment file belongs to.
+fn header_write(id: &crate::types::PartitionId, segment: &Segment) -> Op {
+    let before = segment
+        .before
+        .filter(|_| !armed(Canary::SealedEndOnlyInJournal));
+    let header = SegmentHeader {
+        id: *id,
+        base: segment.base,
+        before,
+    };
+    let content = if armed(Canary::NoSegmentHeader) {
+        vec![0; BLOCK_U64 as usize]
+    } else {
+        header.encode()
+    };
+    Op::Write {
+        file: OPENED,
+        pos: 0,
+        parts: vec![aligned(&content)],
+    }
 }
 
 /// Writes checksums that are due: whole blocks of them, or all at the end.
