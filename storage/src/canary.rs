@@ -54,6 +54,8 @@ pub enum Canary {
     LastRoundUnchecked,
     /// Extents of dead topics and retired segments are checked too.
     DeadExtentsChecked,
+    /// What is alive is judged without the last round of the metadata.
+    LivenessBeforeLastRound,
     /// Only the journals of this shard count are read.
     OnlyOwnJournals,
     /// Partitions that moved here from another shard are not restated in the opening.
@@ -70,7 +72,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -95,6 +97,7 @@ impl Canary {
         Self::NoOpeningRound,
         Self::LastRoundUnchecked,
         Self::DeadExtentsChecked,
+        Self::LivenessBeforeLastRound,
         Self::OnlyOwnJournals,
         Self::MovedNotRestated,
         Self::LowBeforeOpenings,

@@ -624,6 +624,12 @@ impl Store {
             self.boot.chains[chain].rounds.pop();
         }
         if !self.boot.metadata_ready {
+            let mut chains = self.boot.chains.iter_mut();
+            if armed(Canary::LivenessBeforeLastRound)
+                && let Some(chain) = chains.find(|chain| chain.shard == META_JOURNAL)
+            {
+                chain.rounds.pop();
+            }
             let revived = replay(&self.boot.chains).remove(&METADATA);
             let known = revived.into_iter().collect();
             self.boot.assigned = Some(known);
