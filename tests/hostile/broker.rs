@@ -114,7 +114,9 @@ impl Broker {
     }
 
     pub(crate) fn signals(&self, names: &[&str]) {
-        let each = names
+        // Held meanwhile, it gets all of them at the same moment.
+        let held = [&["STOP"], names, &["CONT"]].concat();
+        let each = held
             .iter()
             .map(|name| format!("kill -{name} {}", self.pid()));
         let command = each.collect::<Vec<_>>().join(" && ");

@@ -1,6 +1,7 @@
 //! Lives that end while one certain thing is under way: the windows between a name and its sync are
 //! so short that an end at random hardly ever falls into them.
 
+use crate::plan::{Plan, Trouble};
 use crate::shell::is_in_pool;
 use reactor::op::{Done, ErrorKind, Input, Op};
 use reactor::sim::Rng;
@@ -31,12 +32,19 @@ pub(crate) struct Ambush {
 }
 
 impl Ambush {
-    pub(crate) fn draw(rng: &mut Rng, churns: bool, fails: bool) -> Self {
-        if churns {
+    pub(crate) fn draw(rng: &mut Rng, plan: &Plan) -> Self {
+        if plan.churns {
             return Self {
                 on: [On::Keep, On::Reuse][rng.index(2)],
                 left: rng.between(1, 6),
                 steps: rng.below(16),
+            };
+        }
+        if plan.deletes {
+            return Self {
+                on: [On::RemoveDir, On::Unlink][rng.index(2)],
+                left: rng.between(1, 3),
+                steps: rng.below(20),
             };
         }
         let kinds = [
@@ -47,6 +55,7 @@ impl Ambush {
             On::CreateDir,
             On::Sync,
         ];
+        let fails = plan.trouble == Some(Trouble::Medium);
         let on = if fails && rng.chance(1, 2) {
             On::Failure
         } else {

@@ -67,6 +67,10 @@ impl Lives {
             plan.trouble = Some(Trouble::Medium);
             plan.sizes = [1, 1, 6];
             plan.pace_ns = 20_000;
+        } else if let Some(rng) = &mut ambushes
+            && rng.chance(1, 3)
+        {
+            plan = plan.deleting();
         }
         let settings = Settings {
             latency_ns: plan.latency_ns,
@@ -155,9 +159,8 @@ impl Lives {
         if rng.chance(1, 4) {
             return false;
         }
-        let fails = self.plan.trouble == Some(Trouble::Medium);
-        let ambush = Ambush::draw(rng, self.plan.churns, fails);
-        let at_start = !self.plan.churns && rng.chance(1, 2);
+        let ambush = Ambush::draw(rng, &self.plan);
+        let at_start = !self.plan.churns && !self.plan.deletes && rng.chance(1, 2);
         self.note(format_args!("{ambush:?}, at the start: {at_start}"));
         if !at_start {
             self.await_ready();

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) recycle_bytes_max: u64,
     /// Much is written and soon deleted, and lives end while segment files are recycled.
     pub(crate) churns: bool,
+    /// Topics are deleted at once, and lives end with that.
+    pub(crate) deletes: bool,
     pub(crate) lives: u64,
     pub(crate) shards_max: u64,
     pub(crate) topics_max: usize,
@@ -84,6 +86,7 @@ impl Plan {
             journal_bytes: [128, 192, 256, 512][rng.index(4)] * 1024,
             recycle_bytes_max: [0, 256, 1024, 4096][rng.index(4)] * 1024,
             churns: false,
+            deletes: false,
             lives: rng.between(3, 8),
             shards_max: rng.between(1, 3),
             topics_max: rng.between(1, 5) as usize,
@@ -112,6 +115,23 @@ impl Plan {
             latency_ns: 20_000,
             direct_allowed: true,
             churns: true,
+            ..self
+        }
+    }
+
+    /// Short lives in which topics are deleted right after records in bulk, and little else happens.
+    pub(crate) fn deleting(self) -> Self {
+        Self {
+            lives: 8,
+            topics_max: 5,
+            commands_max: 60,
+            weights: [30, 4, 3, 0, 0, 1],
+            sizes: [1, 0, 6],
+            ends: [0, 6, 6],
+            early_ends: 0,
+            pace_ns: 100_000,
+            latency_ns: 200_000,
+            deletes: true,
             ..self
         }
     }
