@@ -207,8 +207,10 @@ impl FetchSessions {
         if self.sessions.len() >= self.sessions_max && !self.evict(wanted.len(), now) {
             return Context::Sessionless;
         }
-        if self.partitions() + wanted.len() > self.partitions_max {
-            return Context::Sessionless;
+        while self.partitions() + wanted.len() > self.partitions_max {
+            if !self.evict(wanted.len(), now) {
+                return Context::Sessionless;
+            }
         }
         let id = self.unused_id();
         let cached = |wanted: &Wanted| Cached {

@@ -221,6 +221,12 @@ impl Log {
             .sum()
     }
 
+    /// Whether the active segment has reserved space for so many bytes more.
+    pub(crate) fn has_place_for(&self, len: usize) -> bool {
+        let active = self.active();
+        active.end + len as u64 <= active.allocated
+    }
+
     /// Whether a full state can be written: everything before the tail block is durable.
     pub(crate) fn is_settled(&self) -> bool {
         let at = self.journaled_segment();

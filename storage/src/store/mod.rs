@@ -18,6 +18,7 @@ pub use api::{
 pub use mail::StoreMail;
 
 use crate::batch::Admitted;
+use crate::format::names;
 use crate::format::names::META_JOURNAL;
 use crate::journal::Journal;
 use crate::log::Log;
@@ -25,7 +26,7 @@ use crate::producer::{ProducerError, ProducerView, Verdict};
 use crate::types::{Durability, LogConfig, METADATA, PartitionId, Slot, StoreConfig};
 use boot::{Boot, BootStep};
 use reactor::buf::Arena;
-use reactor::op::{Done, Mono, Now, Token};
+use reactor::op::{Done, Mono, Now, Op, Token};
 use recycle::{Pool, Spare};
 use round::RoundEnd;
 use script::{Outcome, Script, Scripts};
@@ -51,6 +52,9 @@ struct Volume {
     failed: Vec<Slot>,
     /// A round is being put together.
     drafting: bool,
+    /// The medium failed under a segment since the round in flight was written: what a failed flush
+    /// has lost, the next one does not tell.
+    flush_failed: bool,
     /// Rounds whose acknowledgements wait for the next one.
     held: Vec<RoundEnd>,
     /// A closing round is due now.
@@ -290,8 +294,9 @@ impl Store {
             }
             return Ok(original);
         }
-        // Not before a new try has succeeded: until then they would only fill the memory.
-        if vol.told_full {
+        // Not before a new try has succeeded: until then they would only fill the memory. The
+        // metadata uses what it has reserved for just this: to delete topics takes space.
+        if vol.told_full && !(log.id == METADATA && log.has_place_for(len)) {
             return Err(AppendError::NoSpace);
         }
         if crowded {
@@ -444,6 +449,7 @@ impl Store {
         self.vols[v].journal.preparing = false;
         if let Some(failure) = outcome.failure() {
             let words = failure.words();
+            self.drop_draft(v, number, outcome, fx);
             if self.out_of_space(v, failure.error.kind, now, fx) {
                 return;
             }
@@ -464,6 +470,19 @@ impl Store {
         }
         self.prepare_file(v, fx);
         self.begin_round(v, now, fx);
+    }
+
+    /// A journal file that could not be finished holds neither a handle nor space.
+    fn drop_draft(&mut self, v: usize, number: u64, outcome: &Outcome, fx: &mut Fx) {
+        let journal = &self.vols[v].journal;
+        let path = names::journal(&journal.dir, journal.shard, number);
+        let path = names::unfinished(&path);
+        let close = outcome.opened.map(|opened| Op::Close { file: opened.file });
+        let script = Script::new()
+            .then(close.into_iter().collect())
+            .then(vec![Op::Unlink { path }])
+            .keep_going();
+        self.run(script, Then::Nothing, fx);
     }
 
     fn told_buffered(&mut self, v: usize, direct: bool, fx: &mut Fx) {
@@ -492,6 +511,7 @@ impl Volume {
             journal: Journal::new(dir, shard, journal_bytes),
             dirty: VecDeque::new(),
             failed: Vec::new(),
+            flush_failed: false,
             residents: BTreeSet::new(),
             drafting: false,
             held: Vec::new(),

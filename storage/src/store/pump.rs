@@ -144,17 +144,21 @@ impl Store {
         };
         if let Some((kind, why)) = failed {
             segment.give_up(step);
-            if let (Step::Made { .. }, Some(opened)) = (step, outcome.opened) {
+            if let Some(opened) = outcome.opened {
                 let close = Script::new().then(vec![Op::Close { file: opened.file }]);
                 self.run(close, Then::Nothing, fx);
             }
             self.spoiled(v, step, fx);
+            self.vols[v].flush_failed |= kind == ErrorKind::Medium;
             if matches!(step, Step::Made { .. }) && kind == ErrorKind::NotFound {
                 // The folder of the topic went with a partition that was deleted: make it again.
                 self.pump(slot, now, fx);
-            } else if !self.out_of_space(v, kind, now, fx) {
+            } else if matches!(step, Step::Destaged { .. }) || !self.out_of_space(v, kind, now, fx)
+            {
+                // What was to be written into space that was reserved cannot be tried again.
                 self.fence(slot, &why, fx);
             }
+            self.try_again_if_full(v, now, fx);
             return;
         }
         segment.finish(step, outcome, self.vols[v].device);
@@ -194,29 +198,36 @@ impl Store {
         if !vol.told_full {
             vol.told_full = true;
             fx.events.push(Event::SpaceFull { dir, lacks });
-            vol.full = Some(retry);
-            if lacks == Lack::Space {
-                self.ask_for_space(v, now, fx);
-            }
-            return true;
-        }
-        if vol.full.is_none() {
+        } else if vol.full.is_none() {
             fx.events.push(Event::SpaceStillFull { dir });
         }
         vol.full = Some(retry);
+        if lacks == Lack::Space {
+            self.ask_for_space(v, now, fx);
+        }
         true
+    }
+
+    /// A directory that is said to be full is tried again, however the last try has ended.
+    fn try_again_if_full(&mut self, v: usize, now: Now, fx: &mut Fx) {
+        let vol = &mut self.vols[v];
+        if vol.told_full && vol.full.is_none() {
+            let retry = now.mono.after_ms(FULL_RETRY_MS);
+            vol.full = Some(retry);
+            fx.wake(retry);
+        }
     }
 
     /// Tries a full directory again.
     pub(crate) fn retry_space(&mut self, v: usize, now: Now, fx: &mut Fx) {
         self.vols[v].full = None;
         self.vols[v].giving_back = false;
-        self.prepare_file(v, fx);
         for at in 0..self.logs.len() {
             if self.logs[at].as_ref().is_some_and(|log| log.vol == v) {
                 self.pump(Slot(at as u32), now, fx);
             }
         }
+        self.prepare_file(v, fx);
         let here = self.logs.iter().flatten().filter(|log| log.vol == v);
         let trying = here.flat_map(|log| &log.segments).any(Segment::is_growing);
         if self.vols[v].told_full && !trying && !self.vols[v].journal.preparing {
@@ -510,7 +521,7 @@ impl Log {
                 let script = Script::new().then(vec![write]).then(vec![sync]);
                 Some((script, Step::Destaged { from }))
             }
-            File::Open(_) if !segment.sums_busy => sums_step(dir, &id, segment),
+            File::Open(_) if !segment.sums_busy && !full => sums_step(dir, &id, segment),
             _ => None,
         }
     }
@@ -661,7 +672,7 @@ impl Segment {
     }
 
     fn is_growing(&self) -> bool {
-        self.growing || self.file == File::Making
+        self.growing || self.sums_busy || self.file == File::Making
     }
 
     /// `device` is the one that a sync of the journal flushes.

@@ -275,6 +275,8 @@ impl Store {
         log.busy -= 1;
         let vol = &mut self.vols[log.vol];
         let opened = outcome.opened.filter(|_| outcome.failures.is_empty());
+        let failure = outcome.failure().map(|failure| failure.error.kind);
+        vol.flush_failed |= failure == Some(ErrorKind::Medium);
         let wanted = vol.full.is_none() && !stopping;
         let offered = match opened.filter(|_| wanted) {
             Some(opened) => vol.pool.offer(spare, opened.len),

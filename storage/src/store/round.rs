@@ -122,7 +122,7 @@ impl Store {
         let said = draft.bytes.len() > ROUND_HEADER_LEN;
         let raises = low > self.vols[v].journal.low;
         let vol = &self.vols[v];
-        if said || raises || vol.closing || vol.stop_round || vol.journal.opening {
+        if said || raises || mends || vol.closing || vol.stop_round || vol.journal.opening {
             self.write_round(v, draft, low, fx);
         }
     }
@@ -293,6 +293,7 @@ impl Store {
             });
         }
         vol.journal.unclosed = !draft.end.acks.is_empty();
+        vol.flush_failed = false;
         vol.closing = false;
         let bytes = aligned(&draft.bytes);
         draft.end.low = low;
@@ -340,9 +341,13 @@ impl Store {
                 (failure.step == 0 && failure.index == at + 1)
                     || (failure.step == 1 && Some(failure.index) == extent.sync)
             });
-            failed |= failure.is_some();
-            match failure {
-                Some(failure) => self.end_extent(&extent, Some(failure.words()), fx),
+            let why = failure.map(super::script::Failure::words);
+            // Without a sync of its own it relied on what the device had not lost.
+            let lost = extent.sync.is_none() && self.vols[v].flush_failed;
+            let why = why.or_else(|| lost.then(|| "a flush has failed meanwhile".to_owned()));
+            failed |= why.is_some();
+            match why {
+                Some(why) => self.end_extent(&extent, Some(why), fx),
                 None => written.push(extent),
             }
         }
