@@ -24,8 +24,6 @@ pub enum Canary {
     LowWithFirstOfCarry,
     /// The low mark rises in a round that writes extents, which recovery may drop.
     LowWithExtents,
-    /// The round that restates partitions whose medium failed writes extents as well.
-    MendWithExtents,
     /// Old journal files are reused before the carry is durable.
     ReuseBeforeCarryDurable,
     /// Crumbs count as destaged when written to the segment, before they are synced.
@@ -72,7 +70,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -82,7 +80,6 @@ impl Canary {
         Self::CarryOnlyNonEmptyTails,
         Self::LowWithFirstOfCarry,
         Self::LowWithExtents,
-        Self::MendWithExtents,
         Self::ReuseBeforeCarryDurable,
         Self::FreeBeforeDestageSynced,
         Self::DestageFlushesDeviceOnly,

@@ -119,7 +119,7 @@ impl Plan {
         }
     }
 
-    /// Short lives in which topics are deleted right after records in bulk, and little else happens.
+    /// Short lives in which topics are deleted right after records in bulk, and little else.
     pub(crate) fn deleting(self) -> Self {
         Self {
             lives: 8,

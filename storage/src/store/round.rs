@@ -159,7 +159,7 @@ impl Store {
     fn draft_failed(&mut self, v: usize, draft: &mut Draft, fx: &mut Fx) -> Option<bool> {
         let failed = std::mem::take(&mut self.vols[v].failed);
         if failed.is_empty() || self.states_of(&failed, draft) {
-            return Some(!failed.is_empty() && !armed(Canary::MendWithExtents));
+            return Some(!failed.is_empty());
         }
         let journal = &self.vols[v].journal;
         if journal.at == 0 {
