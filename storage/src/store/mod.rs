@@ -18,7 +18,6 @@ pub use api::{
 pub use mail::StoreMail;
 
 use crate::batch::Admitted;
-use crate::format::names;
 use crate::format::names::META_JOURNAL;
 use crate::journal::Journal;
 use crate::log::Log;
@@ -449,7 +448,7 @@ impl Store {
         self.vols[v].journal.preparing = false;
         if let Some(failure) = outcome.failure() {
             let words = failure.words();
-            self.drop_draft(v, number, outcome, fx);
+            self.leave_draft(v, number, outcome, fx);
             if self.out_of_space(v, failure.error.kind, now, fx) {
                 return;
             }
@@ -472,17 +471,14 @@ impl Store {
         self.begin_round(v, now, fx);
     }
 
-    /// A journal file that could not be finished holds neither a handle nor space.
-    fn drop_draft(&mut self, v: usize, number: u64, outcome: &Outcome, fx: &mut Fx) {
-        let journal = &self.vols[v].journal;
-        let path = names::journal(&journal.dir, journal.shard, number);
-        let path = names::unfinished(&path);
-        let close = outcome.opened.map(|opened| Op::Close { file: opened.file });
-        let script = Script::new()
-            .then(close.into_iter().collect())
-            .then(vec![Op::Unlink { path }])
-            .keep_going();
-        self.run(script, Then::Nothing, fx);
+    /// The next try goes on with the same draft: what it has got of the space stays the journal's,
+    /// and a start on a full directory finds it.
+    fn leave_draft(&mut self, v: usize, number: u64, outcome: &Outcome, fx: &mut Fx) {
+        self.vols[v].journal.next_number = number;
+        if let Some(opened) = outcome.opened {
+            let close = Op::Close { file: opened.file };
+            self.run(Script::new().then(vec![close]), Then::Nothing, fx);
+        }
     }
 
     fn told_buffered(&mut self, v: usize, direct: bool, fx: &mut Fx) {
