@@ -9,12 +9,13 @@ pub(crate) mod tail;
 
 use crate::batch::{Admitted, HEADER_LEN, Summary, patch};
 use crate::epochs::Epochs;
-use crate::format::{BLOCK_U64, DATA_START};
+use crate::format::{BLOCK_U64, DATA_START, block_floor};
 use crate::producer::Producers;
 use crate::types::{LogConfig, PartitionId};
 use reactor::buf::Arena;
 use reactor::op::Now;
 use segment::Segment;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 /// The partition's log as its shard sees it.
@@ -213,12 +214,25 @@ impl Log {
 
     /// Bytes that a destage could move to segments right now.
     pub(crate) fn destageable(&self) -> u64 {
-        let left = |segment: &Segment| segment.writable().saturating_sub(segment.written());
-        self.segments
-            .iter()
-            .filter(|segment| !segment.sealed)
-            .map(left)
-            .sum()
+        let open = (0..self.segments.len()).filter(|at| !self.segments[*at].sealed);
+        open.map(|at| {
+            self.writable(at)
+                .saturating_sub(self.segments[at].written())
+        })
+        .sum()
+    }
+
+    /// How far blocks of a segment may go to its file now. What a round in flight names waits for
+    /// it: if the round fails, the partition is restated as it was before, and nothing that is
+    /// durable may lie behind that.
+    pub(crate) fn writable(&self, at: usize) -> u64 {
+        let segment = &self.segments[at];
+        let (base, pos) = self.committed_at;
+        match segment.base.cmp(&base) {
+            Ordering::Less => segment.writable(),
+            Ordering::Equal => segment.writable().min(block_floor(pos)),
+            Ordering::Greater => DATA_START,
+        }
     }
 
     /// Whether the active segment has reserved space for so many bytes more.

@@ -289,32 +289,7 @@ impl Store {
             return;
         };
         let dir = &self.vols[log.vol].dir;
-        let path = names::checkpoint(dir, &log.id);
-        let draft = names::unfinished(&path);
-        let folder = names::partition(dir, &log.id);
-        let write = Op::Write {
-            file: OPENED,
-            pos: 0,
-            parts: vec![Bytes::from(bytes)],
-        };
-        let script = Script::new()
-            .then(vec![Op::Open {
-                path: draft.clone(),
-                mode: OpenMode::Create,
-                direct: false,
-            }])
-            .then(vec![Op::Truncate {
-                file: OPENED,
-                len: 0,
-            }])
-            .then(vec![write])
-            .then(vec![Op::Sync { file: OPENED }])
-            .then(vec![Op::Close { file: OPENED }])
-            .then(vec![Op::Rename {
-                from: draft,
-                to: path,
-            }])
-            .then(vec![Op::SyncDir { path: folder }]);
+        let script = Script::replace(names::checkpoint(dir, &log.id), bytes);
         self.run(script, Then::Nothing, fx);
     }
 
@@ -469,8 +444,8 @@ impl Log {
         let id = self.id;
         let urgent = self.urgent;
         let limit = self.config.segment_bytes;
+        let writable = self.writable(at);
         let segment = &mut self.segments[at];
-        let writable = segment.writable();
         let left = writable.saturating_sub(segment.written());
         let wanted = left >= DESTAGE_RUN || (left > 0 && (urgent || segment.roll_journaled));
         let bulk = segment.end - segment.journaled >= bulk_min;

@@ -2,9 +2,11 @@
 //! all of them are done, and the end is reported once.
 
 use super::api::TOKEN_TAG;
-use reactor::op::{DirEntry, Done, ErrorKind, FileId, InPlace, IoError, Op, Token};
+use crate::format::names;
+use bytes::Bytes;
+use reactor::op::{DirEntry, Done, ErrorKind, FileId, InPlace, IoError, Op, OpenMode, Token};
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Stands for the file that the script opened last.
 pub(crate) const OPENED: FileId = FileId(u32::MAX);
@@ -27,6 +29,41 @@ impl Script {
             self.steps.push_back(ops);
         }
         self
+    }
+
+    /// Puts a small file in its place, whole and durable: written beside it, synced, renamed, its
+    /// directory synced.
+    pub(crate) fn replace(path: PathBuf, content: Vec<u8>) -> Self {
+        let draft = names::unfinished(&path);
+        let folder = path.parent().map(Path::to_owned);
+        let write = Op::Write {
+            file: OPENED,
+            pos: 0,
+            parts: vec![Bytes::from(content)],
+        };
+        Self::new()
+            .then(vec![Op::Open {
+                path: draft.clone(),
+                mode: OpenMode::Create,
+                direct: false,
+            }])
+            .then(vec![Op::Truncate {
+                file: OPENED,
+                len: 0,
+            }])
+            .then(vec![write])
+            .then(vec![Op::Sync { file: OPENED }])
+            .then(vec![Op::Close { file: OPENED }])
+            .then(vec![Op::Rename {
+                from: draft,
+                to: path,
+            }])
+            .then(
+                folder
+                    .map(|path| Op::SyncDir { path })
+                    .into_iter()
+                    .collect(),
+            )
     }
 
     /// Adds the steps of another script.
@@ -71,7 +108,7 @@ impl Failure {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) opened: Option<OpenedFile>,
-    pub(crate) reads: Vec<bytes::Bytes>,
+    pub(crate) reads: Vec<Bytes>,
     pub(crate) listed: Vec<Vec<DirEntry>>,
     pub(crate) failures: Vec<Failure>,
 }
@@ -94,7 +131,7 @@ struct Running<T> {
     step: usize,
     waiting: usize,
     words: Vec<String>,
-    reads: Vec<(usize, usize, bytes::Bytes)>,
+    reads: Vec<(usize, usize, Bytes)>,
     lists: Vec<(usize, usize, Vec<DirEntry>)>,
     outcome: Outcome,
     then: T,

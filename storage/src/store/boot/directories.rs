@@ -99,7 +99,7 @@ impl Store {
             };
             if meta != *known {
                 changed = true;
-                script = script.join(replace_meta(dir, &meta));
+                script = script.join(Script::replace(names::meta(dir), meta.encode()));
             }
         }
         if changed {
@@ -144,31 +144,4 @@ fn settle_meta(dir: &Path, new: Option<&Meta>) -> Script {
         .then(vec![Op::Sync { file: OPENED }])
         .then(vec![Op::Close { file: OPENED }])
         .then(dirs)
-}
-
-/// Puts another file `meta` in place of the one that is there.
-fn replace_meta(dir: &Path, meta: &Meta) -> Script {
-    let path = names::meta(dir);
-    let draft = names::unfinished(&path);
-    let write = Op::Write {
-        file: OPENED,
-        pos: 0,
-        parts: vec![Bytes::from(meta.encode())],
-    };
-    Script::new()
-        .then(vec![Op::Open {
-            path: draft.clone(),
-            mode: OpenMode::Create,
-            direct: false,
-        }])
-        .then(vec![write])
-        .then(vec![Op::Sync { file: OPENED }])
-        .then(vec![Op::Close { file: OPENED }])
-        .then(vec![Op::Rename {
-            from: draft,
-            to: path,
-        }])
-        .then(vec![Op::SyncDir {
-            path: dir.to_owned(),
-        }])
 }

@@ -258,7 +258,6 @@ fn void(dir: &Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Scr
     header.seal(&mut bytes);
     let number = files.iter().map(|file| file.number).max().unwrap_or(0) + 1;
     let path = names::journal(dir, shard, number);
-    let draft = names::unfinished(&path);
     let folder = names::journal_dir(dir);
     let sync = || {
         vec![Op::SyncDir {
@@ -276,25 +275,8 @@ fn void(dir: &Path, shard: u16, files: &[FileScan], header: &RoundHeader) -> Scr
         })
         .collect();
     let script = Script::new().then(closes);
-    let write = Op::Write {
-        file: OPENED,
-        pos: 0,
-        parts: vec![Bytes::from(bytes)],
-    };
     script
-        .then(vec![Op::Open {
-            path: draft.clone(),
-            mode: OpenMode::Create,
-            direct: false,
-        }])
-        .then(vec![write])
-        .then(vec![Op::Sync { file: OPENED }])
-        .then(vec![Op::Close { file: OPENED }])
-        .then(vec![Op::Rename {
-            from: draft,
-            to: path.clone(),
-        }])
-        .then(sync())
+        .join(Script::replace(path.clone(), bytes))
         .then(unlinks)
         .then(sync())
         .then(vec![Op::Unlink { path }])
