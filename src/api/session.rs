@@ -154,9 +154,9 @@ impl FetchSessions {
         }
         session.epoch = next_epoch(epoch);
         session.used = now;
-        let grows = !wanted.is_empty();
+        let before = session.parts.len();
         session.update(wanted, forgotten);
-        if grows && self.partitions() > self.partitions_max {
+        if session.parts.len() > before && self.partitions() > self.partitions_max {
             // The client begins anew, with all that it wants in one request.
             self.sessions.remove(&id);
             return Err(SessionError::NotFound);

@@ -201,8 +201,8 @@ impl Store {
             }
         }
         for v in 0..self.vols.len() {
-            self.report_memory(v, fx);
             self.begin_round(v, now, fx);
+            self.report_memory(v, fx);
         }
         self.try_stop(now, fx);
     }

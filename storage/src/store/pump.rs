@@ -76,13 +76,12 @@ impl Store {
                 return;
             };
             if !log.segments[at].sealed {
-                let full = self.vols[v].full.is_some();
-                let dir = self.vols[v].dir.clone();
-                let bulk_min = self.vols[v].journal.bulk_min();
+                let vol = &mut self.vols[v];
+                let full = vol.full.is_some();
+                let bulk_min = vol.journal.bulk_min();
                 let device_only = armed(Canary::DestageFlushesDeviceOnly);
-                let flush = self.vols[v].journal.current().filter(|_| device_only);
-                let pool = &mut self.vols[v].pool;
-                let step = log.next_step(at, &dir, bulk_min, (full, flush), pool);
+                let flush = vol.journal.current().filter(|_| device_only);
+                let step = log.next_step(at, &vol.dir, bulk_min, (full, flush), &mut vol.pool);
                 if let Some((script, step)) = step {
                     log.busy += 1;
                     let base = log.segments[at].base;
