@@ -147,6 +147,15 @@ impl Revived {
         gone
     }
 
+    /// Whether the segment from `base` on may hold anything at or above the log start. The last one
+    /// counts also if it does not: it is never retired, and where memory is durable enough, one
+    /// round may have brought its records and a log start behind them.
+    pub(crate) fn needs(&self, base: i64) -> bool {
+        let at = self.segments.iter().position(|known| known.base == base);
+        let next = at.map(|at| self.segments.get(at + 1));
+        next.is_some_and(|next| next.is_none_or(|next| next.base > self.log_start))
+    }
+
     fn is_older_than(&self, place: (usize, u64, u64)) -> bool {
         let (_, start, sequence) = place;
         if armed(Canary::IgnoreStartNumber) {

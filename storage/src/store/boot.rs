@@ -549,14 +549,14 @@ impl Store {
                     pos,
                     len,
                     crc,
-                    end_offset,
+                    ..
                 } = entry
                 else {
                     continue;
                 };
                 let lives = *id == METADATA || alive.as_ref().is_some_and(|all| all.contains(id));
                 let known = revived.get(id).filter(|known| known.chain() == chain);
-                let needed = known.is_some_and(|known| *end_offset > known.log_start);
+                let needed = known.is_some_and(|known| known.needs(*base));
                 if !((lives && needed) || armed(Canary::DeadExtentsChecked)) {
                     continue;
                 }
