@@ -19,6 +19,9 @@ const DISK_BYTES: u64 = 96 << 20;
 const BALLAST_BYTES: usize = 24 << 20;
 /// Larger than what waits in a journal for its blocks.
 const RECORD_BYTES: usize = 200_000;
+const HELD_RECORDS: usize = 50;
+/// Starts on the full file system.
+const STARTS: usize = 4;
 /// What the broker says when a directory is full, and when it is not any more.
 const FULL: &str = "no space is left in";
 const ROOM: &str = "there is room again in";
@@ -171,22 +174,29 @@ fn full(work: &Path, on: &Path, chance: &mut Chance) -> Result<(), String> {
     first.acked.forget_below(start);
     let after = first.resumes(RECORD_BYTES)?;
     println!("full again after {taken}, DeleteRecords: appends went on after {after:?}");
+    // The topic to be deleted holds more than the journals take of what is freed.
+    for _ in 0..HELD_RECORDS {
+        first.send(RECORD_BYTES)?;
+    }
     let mut second = Asker::new(&address, "second");
     let (taken, _) = second.fill(RECORD_BYTES)?;
     delete_topic(&address, "first")?;
     let after = second.resumes(RECORD_BYTES)?;
     println!("full again after {taken}, a topic deleted: appends went on after {after:?}");
 
-    let (taken, _) = second.fill(RECORD_BYTES)?;
-    broker.kill()?;
-    let mut broker = start_again(&of)?;
-    let records = read_all(&address, &second.acked)?;
-    println!("full again after {taken}, killed and started: {records} records are there");
-    let start = second.acked.last();
-    delete_records(&address, "second", start)?;
-    second.acked.forget_below(start);
-    second.resumes(RECORD_BYTES)?;
-    read_all(&address, &second.acked)?;
+    // The journals are in another state each time.
+    for _ in 0..STARTS {
+        let (taken, _) = second.fill(RECORD_BYTES)?;
+        broker.kill()?;
+        broker = start_again(&of)?;
+        let records = read_all(&address, &second.acked)?;
+        println!("full again after {taken}, killed and started: {records} records are there");
+        let start = second.acked.last();
+        delete_records(&address, "second", start)?;
+        second.acked.forget_below(start);
+        second.resumes(RECORD_BYTES)?;
+        read_all(&address, &second.acked)?;
+    }
     let steady = steady.end()?;
     let records = read_all(&address, &steady)?;
     println!("{records} records of an idempotent producer, sent all the while, are there once");

@@ -11,11 +11,18 @@ use crate::store::script::{OPENED, Script};
 use crate::types::Slot;
 use bytes::Bytes;
 use reactor::op::{FileId, Op, OpenMode};
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 /// The smallest journal file: room for a few rounds with full states.
 pub(crate) const JOURNAL_BYTES_MIN: u64 = 64 * 1024;
+
+/// Room for what frames the full states of an opening.
+const OPENING_SLACK: u64 = JOURNAL_BYTES_MIN;
+
+/// The file that is kept for the next start is at least this share of the others.
+const KEPT_SHARE: u64 = 64;
 
 /// What one partition's full state takes at most: a block of tail, a block of checksums, a head.
 pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
@@ -131,14 +138,28 @@ impl Journal {
         self.chain.back().map_or(0, |last| last.len - self.at)
     }
 
-    /// Bytes left here and in the files that are free.
-    fn free(&self) -> u64 {
-        self.room() + self.spare.iter().map(|file| file.len).sum::<u64>()
-    }
-
-    /// What must stay free: one carry and one opening (the same thing, at different times).
+    /// What restating every partition takes: a carry, or the opening of the next start.
     fn reserve(&self) -> u64 {
         (self.residents + 1) * STATE_BYTES_MAX
+    }
+
+    /// Length that a free file must have for the opening of the next start.
+    fn opening_len(&self) -> u64 {
+        self.reserve() + OPENING_SLACK
+    }
+
+    /// The free file that is kept for the next start, which begins in a new one and may find the
+    /// directory full: the shortest that is long enough.
+    fn kept(&self) -> Option<usize> {
+        let lens = self.spare.iter().map(|file| file.len).enumerate();
+        let serving = lens.filter(|(_, len)| *len >= self.opening_len());
+        Some(serving.min_by_key(|(_, len)| *len)?.0)
+    }
+
+    /// Bytes in the free files, the kept one aside.
+    fn spare_bytes(&self) -> u64 {
+        let all: u64 = self.spare.iter().map(|file| file.len).sum();
+        all - self.kept().map_or(0, |at| self.spare[at].len)
     }
 
     /// The longest round that this journal writes.
@@ -160,22 +181,64 @@ impl Journal {
         self.room() < heads + STATE_BYTES_MAX + self.bulk_min()
     }
 
-    /// Room for news, beyond what restating everything would take.
+    /// Room for news, beyond what is reserved for one carry and one opening.
     pub(crate) fn has_room_for_news(&self, len: u64) -> bool {
-        self.free() >= self.reserve() + len
+        let free = self.room() + self.spare_bytes();
+        self.kept().is_some() && free >= self.reserve() + len
     }
 
-    /// Whether another file should be made ready.
-    pub(crate) fn wants_file(&self) -> bool {
-        let spare: u64 = self.spare.iter().map(|file| file.len).sum();
-        // Topics must be deletable when the disk is full: the metadata has its next file before.
-        let ahead = if self.shard == names::META_JOURNAL {
-            self.file_bytes
+    /// Whether a start needs no other file: the metadata's journal is written to before it ends.
+    pub(crate) fn can_start(&self) -> bool {
+        let has_file = if self.entered {
+            !self.is_full()
         } else {
-            0
+            !self.spare.is_empty()
         };
-        let wanted = self.reserve() + self.round_max() + ahead;
-        !self.preparing && self.broken.is_none() && spare < wanted
+        has_file && self.shard != names::META_JOURNAL
+    }
+
+    /// Before the opening, which takes one file: gives up what the others hold, for a recovery
+    /// that finds the directory full. `partitions` are to be restated.
+    pub(crate) fn give_up(&mut self, partitions: u64) -> Vec<Op> {
+        if self.live {
+            return Vec::new();
+        }
+        let needed = (partitions + 1) * STATE_BYTES_MAX + OPENING_SLACK;
+        let by_use = |file: &&JournalFile| (file.len < needed, file.len.abs_diff(needed));
+        let stays = self.spare.iter().min_by_key(by_use).copied();
+        let mut goes = std::mem::take(&mut self.spare);
+        goes.retain(|file| Some(*file) != stays);
+        self.spare.extend(stays);
+        goes.iter().flat_map(|gone| self.unlink(gone)).collect()
+    }
+
+    /// Gives up a file that is free.
+    pub(crate) fn unlink(&self, gone: &JournalFile) -> [Op; 2] {
+        let path = names::journal(&self.dir, self.shard, gone.number);
+        [Op::Close { file: gone.file }, Op::Unlink { path }]
+    }
+
+    /// Takes out free files that are of no use any more: too short for the next start.
+    pub(crate) fn outgrown(&mut self) -> VecDeque<JournalFile> {
+        let enough = self.opening_len().min(self.file_bytes);
+        let (stay, gone) = self.spare.iter().partition(|file| file.len >= enough);
+        self.spare = stay;
+        gone
+    }
+
+    /// Length of another file that should be made ready.
+    pub(crate) fn wanted_file(&self) -> Option<u64> {
+        if self.preparing || self.broken.is_some() {
+            return None;
+        }
+        // Made before the one there is becomes too short: news would wait for it.
+        let soon = self.opening_len() + self.opening_len() / 2;
+        if !self.chain.is_empty() && self.spare.iter().all(|file| file.len < soon) {
+            let len = block_floor(2 * soon);
+            return Some(len.max(block_floor(self.file_bytes / KEPT_SHARE)));
+        }
+        let lacks = self.spare_bytes() < self.reserve() + self.round_max();
+        lacks.then_some(self.file_bytes)
     }
 
     pub(crate) fn can_write(&self) -> bool {
@@ -183,9 +246,14 @@ impl Journal {
         self.live && (self.in_flight == 0 || early) && self.broken.is_none()
     }
 
-    /// Goes on in a free file, whose first rounds restate `residents`. `false` when none is free.
-    pub(crate) fn enter_next(&mut self, residents: impl Iterator<Item = Slot>) -> bool {
-        let Some(mut next) = self.spare.pop_front() else {
+    /// Goes on in a free file, whose first rounds restate `residents`. `false` when none is free;
+    /// the kept one is free for an opening, and in `need`.
+    pub(crate) fn enter_next(&mut self, residents: impl Iterator<Item = Slot>, need: bool) -> bool {
+        let kept = self.kept();
+        let others = (0..self.spare.len()).filter(|at| kept != Some(*at));
+        let longest = others.min_by_key(|at| Reverse(self.spare[*at].len));
+        let at = longest.or_else(|| kept.filter(|_| need || self.opening));
+        let Some(mut next) = at.and_then(|at| self.spare.remove(at)) else {
             return false;
         };
         next.first = self.sequence;
@@ -280,7 +348,7 @@ impl Journal {
     }
 
     /// Makes a file ready: zeros, synced, renamed to its name, its directory synced (rule 2).
-    pub(crate) fn prepare(&mut self) -> (u64, Script) {
+    pub(crate) fn prepare(&mut self, len: u64) -> (u64, Script) {
         let number = self.next_number;
         self.next_number += 1;
         self.preparing = true;
@@ -292,7 +360,7 @@ impl Journal {
             direct: true,
         };
         let mut script = Script::new().then(vec![open]);
-        script = script.then(zeros(self.file_bytes));
+        script = script.then(zeros(len));
         script = script
             .then(vec![Op::Sync { file: OPENED }])
             .then(vec![Op::Rename {

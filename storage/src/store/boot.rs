@@ -96,7 +96,7 @@ pub(crate) struct Boot {
     unknown: HashSet<PartitionId>,
     looks: usize,
     looked: bool,
-    restoring: usize,
+    pub(crate) restoring: usize,
     live_topics: HashSet<TopicId>,
     /// Segment files that nothing names, and folders of topics that are gone.
     pub(crate) junk: Vec<PathBuf>,

@@ -83,6 +83,7 @@ enum Then {
     JournalFile {
         vol: usize,
         number: u64,
+        len: u64,
     },
     Io(Slot, i64, pump::Step),
     Read(u64),
@@ -177,8 +178,8 @@ impl Store {
         };
         match then {
             Then::Round(end) => self.end_round(*end, &outcome, now, fx),
-            Then::JournalFile { vol, number } => {
-                self.journal_file_done(vol, number, &outcome, now, fx);
+            Then::JournalFile { vol, number, len } => {
+                self.journal_file_done(vol, (number, len), &outcome, now, fx);
             }
             Then::Io(slot, base, step) => self.end_io(slot, base, step, &outcome, now, fx),
             Then::Read(job) => self.end_read(job, &outcome, now, fx),
@@ -430,17 +431,28 @@ impl Store {
 
     /// Starts writing another journal file if one is wanted.
     fn prepare_file(&mut self, v: usize, fx: &mut Fx) {
-        if self.vols[v].full.is_some() || !self.vols[v].journal.wants_file() {
+        let starting = !self.boot.ready;
+        let vol = &mut self.vols[v];
+        // Until every shard has recovered, space is for what recovery needs.
+        if vol.full.is_some() || starting && vol.journal.can_start() {
             return;
         }
-        let (number, script) = self.vols[v].journal.prepare();
-        self.run(script, Then::JournalFile { vol: v, number }, fx);
+        let Some(len) = vol.journal.wanted_file() else {
+            return;
+        };
+        let (number, script) = vol.journal.prepare(len);
+        let then = Then::JournalFile {
+            vol: v,
+            number,
+            len,
+        };
+        self.run(script, then, fx);
     }
 
     fn journal_file_done(
         &mut self,
         v: usize,
-        number: u64,
+        (number, len): (u64, u64),
         outcome: &Outcome,
         now: Now,
         fx: &mut Fx,
@@ -463,12 +475,18 @@ impl Store {
             journal.spare.push_back(crate::journal::JournalFile {
                 number,
                 file: opened.file,
-                len: journal.file_bytes,
+                len,
                 first: 0,
             });
+            let gone = journal.outgrown();
+            let unlinks: Vec<Op> = gone.iter().flat_map(|gone| journal.unlink(gone)).collect();
+            if !unlinks.is_empty() {
+                let script = Script::new().then(unlinks).keep_going();
+                self.run(script, Then::Nothing, fx);
+            }
         }
-        self.prepare_file(v, fx);
         self.begin_round(v, now, fx);
+        self.prepare_file(v, fx);
     }
 
     /// The next try goes on with the same draft: what it has got of the space stays the journal's,

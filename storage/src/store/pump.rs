@@ -164,8 +164,10 @@ impl Store {
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
         }
-        if matches!(step, Step::Made { .. } | Step::Grown { .. }) {
-            self.space_is_back(v, fx);
+        match step {
+            Step::Made { .. } | Step::Grown { .. } => self.space_is_back(v, fx),
+            // The last try has waited for this; it says too little to be the end of it.
+            _ => self.try_again_if_full(v, now, fx),
         }
         if step == Step::Sealed {
             self.write_index(slot, base, fx);

@@ -313,10 +313,15 @@ impl Store {
         }
     }
 
-    /// A directory is full: frees what its pools hold. `false` when they hold nothing.
+    /// A directory is full: frees what its pools hold, and at a start what its journals do not
+    /// need. `false` when there is nothing to free.
     pub(super) fn give_back(&mut self, dir: &Path, then: Then, fx: &mut Fx) -> bool {
-        let here = self.vols.iter_mut().filter(|vol| vol.dir == dir);
-        let unlinks: Vec<Op> = here.flat_map(|vol| vol.pool.drain()).collect();
+        let partitions = self.boot.restoring as u64;
+        let mut unlinks = Vec::new();
+        for vol in self.vols.iter_mut().filter(|vol| vol.dir == dir) {
+            unlinks.append(&mut vol.pool.drain());
+            unlinks.append(&mut vol.journal.give_up(vol.journal.residents + partitions));
+        }
         let any = !unlinks.is_empty();
         if any {
             self.run(Script::new().then(unlinks).keep_going(), then, fx);

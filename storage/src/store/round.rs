@@ -81,7 +81,7 @@ impl Store {
             return;
         }
         if self.vols[v].journal.opening && !self.vols[v].journal.entered {
-            if !self.enter_next(v) {
+            if !self.enter_next(v, false, fx) {
                 self.prepare_file(v, fx);
                 return;
             }
@@ -90,7 +90,7 @@ impl Store {
         if !self.has_work(v) {
             return;
         }
-        if self.vols[v].journal.is_full() && !self.enter_next(v) {
+        if self.vols[v].journal.is_full() && !self.enter_next(v, false, fx) {
             self.prepare_file(v, fx);
             return;
         }
@@ -140,7 +140,8 @@ impl Store {
         news || restates || vol.closing || vol.stop_round
     }
 
-    pub(crate) fn enter_next(&mut self, v: usize) -> bool {
+    /// Goes on in the next file, if there is one, and has the one after it made at once.
+    fn enter_next(&mut self, v: usize, need: bool, fx: &mut Fx) -> bool {
         let logs = &self.logs;
         let residents = self.vols[v].residents.iter().copied().filter(|slot| {
             let Some(log) = logs.get(slot.0 as usize).and_then(Option::as_ref) else {
@@ -149,7 +150,12 @@ impl Store {
             !(armed(Canary::CarryOnlyNonEmptyTails) && log.tail_is_empty())
         });
         let residents: Vec<Slot> = residents.collect();
-        self.vols[v].journal.enter_next(residents.into_iter())
+        let journal = &mut self.vols[v].journal;
+        let entered = journal.enter_next(residents.into_iter(), need);
+        if entered {
+            self.prepare_file(v, fx);
+        }
+        entered
     }
 
     /// Full states of the partitions with a bad extent in the round before: then recovery needs
@@ -169,7 +175,7 @@ impl Store {
         }
         // Another file has more room.
         self.vols[v].failed.clone_from(&failed);
-        if !self.enter_next(v) {
+        if !self.enter_next(v, true, fx) {
             self.prepare_file(v, fx);
             return None;
         }
@@ -245,7 +251,6 @@ impl Store {
                 Fit::Taken => log.dirty = false,
                 Fit::Full => {
                     self.vols[v].dirty.push_front(slot);
-                    self.prepare_file(v, fx);
                     break;
                 }
                 Fit::Waits => {
@@ -254,6 +259,7 @@ impl Store {
                 }
             }
         }
+        self.prepare_file(v, fx);
         for slot in waiting {
             if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
                 log.dirty = false;

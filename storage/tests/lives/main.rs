@@ -139,3 +139,30 @@ fn a_full_directory_takes_what_is_kept_before_anything_is_refused() {
     world.disk().set_capacity("/data", None);
     assert_eq!(finish(&mut world).acknowledged, 800);
 }
+
+/// Whatever state the journal and the segments are in: a start begins in a file of its own and has
+/// checksums and indexes to write.
+#[test]
+fn a_start_on_a_full_directory_needs_no_space() {
+    let bytes = |left| 200 + left * 7_919 % 60_000;
+    for until in (100..1_300).step_by(23) {
+        let plan = Plan {
+            bytes,
+            partitions: 3,
+            appends: 1_400,
+            journal_bytes: 1 << 20,
+            ..rolling(0, 200)
+        };
+        let mut world = new_world();
+        start(&mut world, plan);
+        let busy = world.run(PATIENCE, |world| {
+            world.machine(ShardId(0)).acknowledged > until
+        });
+        assert!(busy, "{until} appends");
+        world.kill();
+        let used = world.disk().space_used("/data");
+        world.disk().set_capacity("/data", Some(used));
+        world.pass(5_000_000_000);
+        live(&mut world, Plan { appends: 0, ..plan });
+    }
+}

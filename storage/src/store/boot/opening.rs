@@ -99,7 +99,7 @@ impl Store {
             journal.salt = salt;
             journal.live = true;
             journal.opening = true;
-            if armed(Canary::NoOpeningRound) && journal.enter_next(std::iter::empty()) {
+            if armed(Canary::NoOpeningRound) && journal.enter_next(std::iter::empty(), false) {
                 journal.entered = true;
                 self.opened(v, now, fx);
                 continue;
@@ -160,6 +160,7 @@ impl Store {
         }
         for v in 0..self.vols.len() {
             self.begin_round(v, now, fx);
+            self.prepare_file(v, fx);
         }
         self.next_check = Some(now.mono.after_ms(self.config.retention_check_ms.max(1)));
         self.next_idle = Some(now.mono.after_ms(1000));
