@@ -84,6 +84,30 @@ pub(crate) fn replay(chains: &[Chain]) -> HashMap<PartitionId, Revived> {
     found
 }
 
+/// Takes the last rounds out of these chains: they were never complete. What they begin goes on,
+/// empty: else no opening would restate it, and the next start, for which such a round is not the
+/// last one any more, would believe the round.
+pub(crate) fn drop_last_rounds(chains: &mut [Chain], dropped: impl Iterator<Item = usize>) {
+    let mut rounds = Vec::new();
+    for chain in dropped {
+        let round = chains[chain].rounds.pop();
+        rounds.extend(round.map(|round| (chain, round)));
+    }
+    if rounds.is_empty() {
+        return;
+    }
+    let known = replay(chains);
+    for (chain, mut round) in rounds {
+        round.entries.retain(|entry| {
+            let begins = matches!(entry, Entry::State(state) if state.end_offset == 0);
+            begins && !known.contains_key(&known_as(entry.id()))
+        });
+        if !round.entries.is_empty() {
+            chains[chain].rounds.push(round);
+        }
+    }
+}
+
 fn known_as(mut id: PartitionId) -> PartitionId {
     if armed(Canary::NoTopicId) {
         id.topic = TopicId::default();

@@ -13,7 +13,7 @@ use crate::format::segment::SegmentHeader;
 use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
-use crate::log::revive::{Revived, replay};
+use crate::log::revive::{Revived, drop_last_rounds, replay};
 use crate::types::{AlivePartition, Durability, LogConfig, METADATA, PartitionId, Slot, TopicId};
 use bytes::Bytes;
 use reactor::op::{ErrorKind, Mono, Now, Op, OpenMode};
@@ -620,9 +620,8 @@ impl Store {
 
     /// Drops the last rounds that were never complete, and hands the partitions out.
     fn last_rounds_known(&mut self, now: Now, fx: &mut Fx) {
-        for chain in std::mem::take(&mut self.boot.bad_rounds) {
-            self.boot.chains[chain].rounds.pop();
-        }
+        let bad = std::mem::take(&mut self.boot.bad_rounds);
+        drop_last_rounds(&mut self.boot.chains, bad.into_iter());
         if !self.boot.metadata_ready {
             let mut chains = self.boot.chains.iter_mut();
             if armed(Canary::LivenessBeforeLastRound)
