@@ -19,6 +19,7 @@ const DISK_BYTES: u64 = 96 << 20;
 const BALLAST_BYTES: usize = 24 << 20;
 /// Larger than what waits in a journal for its blocks.
 const RECORD_BYTES: usize = 200_000;
+/// Records of the topic that is deleted.
 const HELD_RECORDS: usize = 50;
 /// Starts on the full file system.
 const STARTS: usize = 4;

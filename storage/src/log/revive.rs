@@ -300,3 +300,74 @@ impl RevivedSegment {
         (content.len() == len).then_some(content)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::DATA_START;
+    use crate::format::round::RoundHeader;
+    use crate::journal::scan::FoundRound;
+
+    const fn id(index: i32) -> PartitionId {
+        PartitionId {
+            topic: TopicId([7; 16]),
+            index,
+        }
+    }
+
+    fn state(index: i32, end_offset: i64) -> Entry {
+        Entry::State(State {
+            id: id(index),
+            log_start: 0,
+            before: None,
+            base: 0,
+            pos: DATA_START,
+            end_offset,
+            piece_crc: 0,
+            sums_from: 0,
+            sums: Vec::new(),
+            tail: Bytes::new(),
+        })
+    }
+
+    fn crumb(index: i32, end_offset: i64) -> Entry {
+        Entry::Crumb {
+            id: id(index),
+            base: 0,
+            pos: DATA_START,
+            end_offset,
+            data: Bytes::from_static(b"batch"),
+        }
+    }
+
+    fn round(sequence: u64, entries: Vec<Entry>) -> FoundRound {
+        let header = RoundHeader {
+            flags: 0,
+            shard: 0,
+            dir_id: 0,
+            sequence,
+            start: 1,
+            low: 1,
+            salt: 1,
+            salt_before: 0,
+        };
+        FoundRound { header, entries }
+    }
+
+    #[test]
+    fn what_a_dropped_round_begins_goes_on_empty_and_the_rest_of_it_is_gone() {
+        let first = round(1, vec![state(1, 0), crumb(1, 3)]);
+        let last = round(2, vec![state(2, 0), crumb(2, 4), crumb(1, 5), state(3, 9)]);
+        let mut chains = [Chain {
+            dir: 0,
+            shard: 0,
+            rounds: vec![first, last],
+            damaged_below: 0,
+            clean: false,
+        }];
+        drop_last_rounds(&mut chains, std::iter::once(0));
+        let found = replay(&chains);
+        let end = |index| found.get(&id(index)).map(|known| known.end);
+        assert_eq!([end(1), end(2), end(3)], [Some(3), Some(0), None]);
+    }
+}

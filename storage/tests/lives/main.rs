@@ -140,29 +140,58 @@ fn a_full_directory_takes_what_is_kept_before_anything_is_refused() {
     assert_eq!(finish(&mut world).acknowledged, 800);
 }
 
+/// Small and large appends into segments that end often.
+fn mixed() -> Plan {
+    Plan {
+        bytes: |left| 200 + left * 7_919 % 60_000,
+        partitions: 3,
+        appends: 1_400,
+        journal_bytes: 1 << 20,
+        ..rolling(0, 200)
+    }
+}
+
+/// Runs a process until so much is acknowledged, and bounds its directory to what it uses then.
+fn filled(until: usize) -> World<Shell> {
+    let mut world = new_world();
+    start(&mut world, mixed());
+    let busy = world.run(PATIENCE, |world| {
+        world.machine(ShardId(0)).acknowledged > until
+    });
+    assert!(busy, "{until} appends");
+    let used = world.disk().space_used("/data");
+    world.disk().set_capacity("/data", Some(used));
+    world
+}
+
 /// Whatever state the journal and the segments are in: a start begins in a file of its own and has
 /// checksums and indexes to write.
 #[test]
 fn a_start_on_a_full_directory_needs_no_space() {
-    let bytes = |left| 200 + left * 7_919 % 60_000;
     for until in (100..1_300).step_by(23) {
-        let plan = Plan {
-            bytes,
-            partitions: 3,
-            appends: 1_400,
-            journal_bytes: 1 << 20,
-            ..rolling(0, 200)
-        };
-        let mut world = new_world();
-        start(&mut world, plan);
-        let busy = world.run(PATIENCE, |world| {
-            world.machine(ShardId(0)).acknowledged > until
-        });
-        assert!(busy, "{until} appends");
+        let mut world = filled(until);
         world.kill();
-        let used = world.disk().space_used("/data");
-        world.disk().set_capacity("/data", Some(used));
         world.pass(5_000_000_000);
-        live(&mut world, Plan { appends: 0, ..plan });
+        live(
+            &mut world,
+            Plan {
+                appends: 0,
+                ..mixed()
+            },
+        );
     }
+}
+
+/// Whatever was being written when the directory became full, and when it had room again.
+#[test]
+fn appends_go_on_by_themselves_when_there_is_room() {
+    let mut refusals = 0;
+    for until in (100..1_300).step_by(23) {
+        let mut world = filled(until);
+        world.run(until as u64 * 5_000_000, |_| false);
+        refusals += usize::from(world.machine(ShardId(0)).was_full);
+        world.disk().set_capacity("/data", None);
+        assert_eq!(finish(&mut world).acknowledged, 1_400, "full after {until}");
+    }
+    assert!(refusals > 20, "{refusals} of the directories were full");
 }

@@ -6,7 +6,7 @@ use reactor::op::{Input, Machine, Now, Op, Outbox, ShardId};
 use reactor::sim::{Settings, World};
 use std::path::Path;
 use storage::batch::{self, Admitted, Builder, Compression, Origin, Rules};
-use storage::store::{Event, Fx, Store, StoreMail};
+use storage::store::{AppendError, Event, Fx, Store, StoreMail};
 use storage::types::{AlivePartition, LogConfig, METADATA, PartitionId, StoreConfig, TopicId};
 
 pub(crate) const ARENA_BYTES: usize = 16 << 20;
@@ -162,10 +162,13 @@ impl Shell {
         self.left -= 1;
         let id = id((self.left % self.plan.partitions as usize) as i32);
         let slot = self.store.slot(&id).expect("created at the start");
-        self.store
-            .append(slot, &batch((self.plan.bytes)(self.left), now), 0, now)
-            .expect("there is room");
-        self.waiting = true;
+        let batch = batch((self.plan.bytes)(self.left), now);
+        match self.store.append(slot, &batch, 0, now) {
+            Ok(_) => self.waiting = true,
+            // Said before anything changed: the same again when there is room.
+            Err(AppendError::NoSpace) => self.left += 1,
+            Err(error) => panic!("an append was refused: {error:?}"),
+        }
     }
 }
 
