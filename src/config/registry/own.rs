@@ -48,7 +48,10 @@ pub(super) const BROKER: &[Setting] = &[
         AtLeast(262_144),
         ReadOnly,
     )
-    .does("Size of one journal file of a shard, in bytes: rounded up to whole blocks."),
+    .does(
+        "Size of one journal file of a shard, in bytes: rounded up to whole blocks. A shard has \
+         two or three of them in each log directory, and a short one for its next start.",
+    ),
     setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly).does(
         "Bytes of retired segment files that a shard keeps in a log directory to write over \
              again, which makes commits cheaper; 0 keeps none.",
