@@ -22,6 +22,10 @@ pub const METADATA_SEGMENT_BYTES_MAX: u64 = 4 * METADATA_TAIL_BYTES_MAX;
 /// Bytes that the records of one compressed batch may inflate to: what is larger is a bomb.
 pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Bytes that produced batches may inflate to in one step of a shard before the rest of them waits
+/// for the next step, so that other requests get their turn in between.
+pub const STEP_INFLATED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Bytes of one read while an internal log is replayed.
 pub const REPLAY_READ_BYTES_MAX: usize = 1 << 20;
 

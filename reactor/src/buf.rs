@@ -21,6 +21,8 @@ pub struct Arena(Arc<Pool>);
 struct Pool {
     bytes_max: usize,
     bytes_used: AtomicUsize,
+    /// Bytes of the buffers beside the arena: see [`Arena::alloc_apart`].
+    bytes_apart: AtomicUsize,
     /// `None`: every block comes from the heap.
     map: Option<Map>,
 }
@@ -32,6 +34,7 @@ impl Arena {
         Self(Arc::new(Pool {
             bytes_max,
             bytes_used: AtomicUsize::new(0),
+            bytes_apart: AtomicUsize::new(0),
             map: None,
         }))
     }
@@ -47,6 +50,7 @@ impl Arena {
         Ok(Self(Arc::new(Pool {
             bytes_max: map.len(),
             bytes_used: AtomicUsize::new(0),
+            bytes_apart: AtomicUsize::new(0),
             map: Some(map),
         })))
     }
@@ -62,7 +66,7 @@ impl Arena {
                 Block {
                     start,
                     capacity,
-                    pool: Some(Arc::clone(&self.0)),
+                    home: Home::Arena(Arc::clone(&self.0)),
                 }
             }
             None => {
@@ -72,8 +76,30 @@ impl Arena {
                     self.0.bytes_used.fetch_sub(capacity, Ordering::Relaxed);
                     return None;
                 }
-                Block::from_heap(capacity, Some(Arc::clone(&self.0)))?
+                Block::from_heap(capacity, Home::Arena(Arc::clone(&self.0)))?
             }
+        };
+        Some(Buf {
+            block: Arc::new(block),
+            len: 0,
+        })
+    }
+
+    /// A zeroed buffer beside the arena, for what is too large for it. `None` while the buffers of
+    /// this kind and this one would together exceed the arena's own size; one alone is allowed
+    /// whatever its length.
+    #[must_use]
+    pub fn alloc_apart(&self, len: usize) -> Option<Buf> {
+        let capacity = len.max(1).checked_next_multiple_of(BLOCK)?;
+        let before = self.0.bytes_apart.fetch_add(capacity, Ordering::Relaxed);
+        let home = Home::Apart(Arc::clone(&self.0));
+        if before > 0 && before.saturating_add(capacity) > self.0.bytes_max {
+            self.0.bytes_apart.fetch_sub(capacity, Ordering::Relaxed);
+            return None;
+        }
+        let Some(block) = Block::from_heap(capacity, home) else {
+            self.0.bytes_apart.fetch_sub(capacity, Ordering::Relaxed);
+            return None;
         };
         Some(Buf {
             block: Arc::new(block),
@@ -85,6 +111,12 @@ impl Arena {
     #[must_use]
     pub fn bytes_used(&self) -> usize {
         self.0.bytes_used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of buffers from [`alloc_apart`](Self::alloc_apart) that are not yet returned.
+    #[must_use]
+    pub fn bytes_apart(&self) -> usize {
+        self.0.bytes_apart.load(Ordering::Relaxed)
     }
 
     /// The most that can be handed out at once, in bytes.
@@ -109,8 +141,17 @@ impl Arena {
 struct Block {
     start: NonNull<u8>,
     capacity: usize,
-    /// The arena whose budget, and whose mapping if it has one, the block belongs to.
-    pool: Option<Arc<Pool>>,
+    home: Home,
+}
+
+/// Whose budget a block belongs to.
+#[derive(Debug)]
+enum Home {
+    /// The arena's, and its mapping if it has one.
+    Arena(Arc<Pool>),
+    /// The budget for what is too large for the arena.
+    Apart(Arc<Pool>),
+    Nobody,
 }
 
 // SAFETY: the block is plain memory. Its unpublished part is reached only through `&mut Buf`, its
@@ -120,26 +161,32 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    fn from_heap(capacity: usize, pool: Option<Arc<Pool>>) -> Option<Self> {
+    fn from_heap(capacity: usize, home: Home) -> Option<Self> {
         let layout = Layout::from_size_align(capacity, BLOCK).ok()?;
         // SAFETY: the layout's size is not zero; the block owns the memory until `Drop`.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         Some(Self {
             start,
             capacity,
-            pool,
+            home,
         })
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if let Some(pool) = &self.pool {
-            pool.bytes_used.fetch_sub(self.capacity, Ordering::Relaxed);
-            if let Some(map) = &pool.map {
-                map.give(self.start, self.capacity);
-                return;
+        match &self.home {
+            Home::Arena(pool) => {
+                pool.bytes_used.fetch_sub(self.capacity, Ordering::Relaxed);
+                if let Some(map) = &pool.map {
+                    map.give(self.start, self.capacity);
+                    return;
+                }
             }
+            Home::Apart(pool) => {
+                pool.bytes_apart.fetch_sub(self.capacity, Ordering::Relaxed);
+            }
+            Home::Nobody => {}
         }
         let layout = Layout::from_size_align(self.capacity, BLOCK)
             .expect("the block was allocated with this layout");
@@ -160,7 +207,7 @@ impl Buf {
     /// A zeroed buffer outside any arena, for reads that must not take memory from the tails.
     pub(crate) fn outside(len: usize) -> Option<Self> {
         let capacity = len.max(1).checked_next_multiple_of(BLOCK)?;
-        let block = Arc::new(Block::from_heap(capacity, None)?);
+        let block = Arc::new(Block::from_heap(capacity, Home::Nobody)?);
         Some(Self { block, len: 0 })
     }
 

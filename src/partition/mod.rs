@@ -95,8 +95,12 @@ pub struct Partitions {
     by_slot: BTreeMap<Slot, PartitionId>,
     next: u64,
     produces: BTreeMap<u64, ParkedProduce>,
-    /// Parts that the arena had no room for, in arrival order: nothing overtakes them.
+    /// Parts that have to wait, in arrival order: nothing overtakes them.
     stalled: VecDeque<StalledPart>,
+    /// Whether the first of them waits for memory, and not only for the next step.
+    memory_is_short: bool,
+    /// Bytes that compressed batches have inflated to in this step.
+    inflated: usize,
     /// When to try them again. Memory comes back with a flush, but also when a client takes its
     /// replies or is closed, which nobody tells.
     retry_at: Option<Mono>,
@@ -178,14 +182,20 @@ impl Partitions {
     /// Whether appends wait for memory: the shard should take in less.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        !self.stalled.is_empty()
+        self.memory_is_short && !self.stalled.is_empty()
     }
 
     /// The next instant at which [`Partitions::tick`] has something to do.
     #[must_use]
     pub fn wake_at(&self) -> Option<Mono> {
         let deadline = self.deadlines.first_key_value().map(|((at, _), ())| *at);
-        deadline.into_iter().chain(self.retry_at).min()
+        let at_once = !self.stalled.is_empty() && !self.is_stalled();
+        let at_once = at_once.then_some(Mono::default());
+        deadline
+            .into_iter()
+            .chain(self.retry_at)
+            .chain(at_once)
+            .min()
     }
 
     /// Ends what has waited long enough.
@@ -201,9 +211,15 @@ impl Partitions {
                 Parked::Fetch(id) => self.finish_fetch(id, now, store, fx),
             }
         }
-        if self.retry_at.take_if(|at| *at <= now.mono).is_some() {
+        let due = self.retry_at.take_if(|at| *at <= now.mono).is_some();
+        if due || !self.memory_is_short {
             self.retry_stalled(now, store, fx);
         }
+    }
+
+    /// A step of the shard begins: it may inflate anew.
+    pub fn begin_step(&mut self) {
+        self.inflated = 0;
     }
 
     /// The log of `slot` is durable up to `end`: answers appends, wakes fetches.

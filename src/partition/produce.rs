@@ -4,6 +4,7 @@ use reactor::op::{Mono, Now};
 use storage::batch::{self, Admitted, Origin, Reject, Rejection};
 use storage::store::{AppendError, Appended, Store};
 
+use crate::limits::STEP_INFLATED_BYTES_MAX;
 use crate::shard::mail::{Answer, ReplyTo};
 
 use super::answers::{Produced, ProducedPart, Refusal, Trouble};
@@ -24,7 +25,7 @@ pub(super) struct ParkedProduce {
     appended: Vec<(u32, Produced)>,
 }
 
-/// A part for which the arena had no room.
+/// A part for which the arena had no room, or which came when this step had inflated enough.
 #[derive(Debug)]
 pub(super) struct StalledPart {
     produce: u64,
@@ -56,7 +57,7 @@ impl Partitions {
         self.deadlines
             .insert((call.deadline, Parked::Produce(id)), ());
         for part in call.parts {
-            if self.stalled.is_empty() {
+            if self.stalled.is_empty() && !self.has_inflated_enough() {
                 self.append_part(id, part, now, store);
             } else {
                 self.stalled.push_back(StalledPart { produce: id, part });
@@ -65,13 +66,17 @@ impl Partitions {
         self.answer_if_done(id, fx);
     }
 
-    /// Parts that waited for memory, in order, until one of them has to wait again.
+    /// Parts that had to wait, in order, until one of them has to wait again.
     pub(super) fn retry_stalled(&mut self, now: Now, store: &mut Store, fx: &mut Fx) {
         for _ in 0..self.stalled.len() {
+            if self.has_inflated_enough() {
+                break;
+            }
             let Some(StalledPart { produce, part }) = self.stalled.pop_front() else {
                 break;
             };
             let before = self.stalled.len();
+            self.memory_is_short = false;
             // A request that has timed out is answered; its parts are not appended behind its back.
             if self.produces.contains_key(&produce) {
                 self.append_part(produce, part, now, store);
@@ -82,6 +87,11 @@ impl Partitions {
                 break;
             }
         }
+    }
+
+    /// Whether inflating more now would keep everybody else of this shard waiting for too long.
+    fn has_inflated_enough(&self) -> bool {
+        self.inflated >= STEP_INFLATED_BYTES_MAX
     }
 
     fn append_part(&mut self, produce: u64, part: ProducePart, now: Now, store: &mut Store) {
@@ -101,7 +111,8 @@ impl Partitions {
         };
         let rules = settings.rules(now.wall_ms, origin, parked.zstd_allowed);
         let log_start = store.info(partition.slot).log_start;
-        let admitted: Admitted = match batch::admit(part.records.clone(), &rules) {
+        let records = part.records.clone();
+        let admitted: Admitted = match batch::admit_counting(records, &rules, &mut self.inflated) {
             Ok(admitted) => admitted,
             Err(rejection) => {
                 parked.refuse(index, refusal(rejection, log_start));
@@ -127,6 +138,7 @@ impl Partitions {
             }
             Err(AppendError::Busy) => {
                 self.stalled.push_back(StalledPart { produce, part });
+                self.memory_is_short = true;
                 let again = now.mono.after_ms(RETRY_MS);
                 self.retry_at.get_or_insert(again);
             }

@@ -436,6 +436,7 @@ impl Machine for Shard {
             self.store.start(now, &mut self.fx.store);
         }
         self.life.mail_waiting = mail_waiting;
+        self.partitions.begin_step();
         for input in inputs.drain(..) {
             self.on_input(input, now);
         }

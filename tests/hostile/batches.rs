@@ -1,10 +1,14 @@
 //! Record batches that are not what they say they are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use net::wire::api::ApiKey;
+use net::wire::produce;
 use storage::batch::Compression;
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, batch_of, metadata_body, request, stored};
+use crate::client::{Client, PRODUCE, batch, batch_of, metadata_body, produce_to, request, stored};
 use crate::witness::Witness;
 
 const CORRUPT_MESSAGE: i16 = 2;
@@ -178,6 +182,67 @@ fn what_inflates_to_more_than_is_allowed_is_refused_with_bounded_memory() {
     assert_eq!(client.end("bombs", 0), 0);
     let peak = broker.peak_mib() - before;
     assert!(peak < 900, "the peak was {peak} MiB");
+    witness.end();
+    broker.is_sound();
+}
+
+/// One request may bring many batches that inflate to nearly the limit: others get their turn
+/// between any two of them.
+#[test]
+fn batches_that_inflate_much_do_not_keep_others_waiting() {
+    const PARTITIONS: i32 = 24;
+    let mut broker = Broker::start("inflating", &["shards=1"]);
+    let (mut bomber, mut other) = (
+        Client::connect(broker.address),
+        Client::connect(broker.address),
+    );
+    bomber.create_topic("inflating", PARTITIONS, &[]);
+    let batch = batch_of(Compression::Zstd { level: 1 }, &[&vec![0; 200 << 20]]);
+    let all: Vec<i32> = (0..PARTITIONS).collect();
+    let body = produce_to("inflating", &all, &batch, -1);
+    let (sent, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut between = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sent.store(true, Ordering::SeqCst);
+            let mut reply = bomber.ask(ApiKey::Produce, PRODUCE, &body);
+            answered.store(true, Ordering::SeqCst);
+            let response = produce::Response::decode(&mut reply, PRODUCE).expect("a response");
+            let parts = &response.responses[0].partition_responses;
+            assert_eq!(parts.len(), all.len());
+            assert!(parts.iter().all(|part| part.error_code == 0), "{parts:?}");
+        });
+        while !answered.load(Ordering::SeqCst) {
+            let pending = sent.load(Ordering::SeqCst);
+            assert_eq!(other.topic_error("inflating"), 0);
+            between += u32::from(pending && !answered.load(Ordering::SeqCst));
+            // Not so many in the moment before the request has arrived.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(
+        between >= 8,
+        "{between} answers while {PARTITIONS} batches were checked"
+    );
+    broker.is_sound();
+}
+
+/// The memory of a shard is a share of what all have: a large message must still have a place.
+#[test]
+fn a_batch_larger_than_the_memory_of_a_shard_is_taken() {
+    let mut broker = Broker::start("larger", &["shards=2", "arena.bytes=33554432"]);
+    let witness = Witness::start(broker.address);
+    let mut client = Client::connect(broker.address);
+    client.create_topic("larger", 2, &[("max.message.bytes", "60000000")]);
+    let value: Vec<u8> = (0..40_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let large = batch(&value);
+    for round in 0..3 {
+        for partition in 0..2 {
+            assert_eq!(client.produce("larger", partition, &large), (0, round));
+        }
+    }
+    let got = client.fetch("larger", 1, 2, 1 << 20);
+    assert_eq!(got, stored(&large, 2));
     witness.end();
     broker.is_sound();
 }

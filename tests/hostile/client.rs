@@ -222,8 +222,13 @@ pub(crate) fn metadata_body(topic: &str) -> Vec<u8> {
 }
 
 pub(crate) fn produce_body(topic: &str, partition: i32, batch: &[u8], acks: i16) -> Vec<u8> {
-    let part = produce::PartitionProduceData {
-        index: partition,
+    produce_to(topic, &[partition], batch, acks)
+}
+
+/// The same batch for several partitions in one request.
+pub(crate) fn produce_to(topic: &str, partitions: &[i32], batch: &[u8], acks: i16) -> Vec<u8> {
+    let part = |partition: &i32| produce::PartitionProduceData {
+        index: *partition,
         records: Some(Records::from(Bytes::copy_from_slice(batch))),
     };
     let request = produce::Request {
@@ -231,7 +236,7 @@ pub(crate) fn produce_body(topic: &str, partition: i32, batch: &[u8], acks: i16)
         timeout_ms: 60_000,
         topic_data: vec![produce::TopicProduceData {
             name: Str::from(topic),
-            partition_data: vec![part],
+            partition_data: partitions.iter().map(part).collect(),
             ..Default::default()
         }],
         ..Default::default()

@@ -7,7 +7,7 @@
 //! order are put right by rebuilding the batch whether it is compressed or not.
 
 use super::build::Builder;
-use super::compression::{Codec, Compression, inflate};
+use super::compression::{Codec, Compression, InflateError, inflate};
 use super::header::{HEADER_LEN, Header, MAGIC, NO_TIMESTAMP, PREFIX_LEN, Summary};
 use super::iter::{Walk, declared_len, timestamp};
 use super::record::RecordView;
@@ -129,6 +129,18 @@ pub struct Admitted {
 /// # Errors
 /// The first broken rule, in Kafka's order.
 pub fn admit(records: Bytes, rules: &Rules) -> Result<Admitted, Rejection> {
+    admit_counting(records, rules, &mut 0)
+}
+
+/// [`admit`], which adds to `inflated` the bytes that compressed records became: what it has cost.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_counting(
+    records: Bytes,
+    rules: &Rules,
+    inflated: &mut usize,
+) -> Result<Admitted, Rejection> {
     let batch = only_batch(records, rules).map_err(|rejection| Rejection {
         before_log: true,
         ..rejection
@@ -143,9 +155,14 @@ pub fn admit(records: Bytes, rules: &Rules) -> Result<Admitted, Rejection> {
     if rules.origin == Origin::Client {
         check_header(&summary)?;
     }
-    let inflated = inflate(codec, &batch[HEADER_LEN..], rules.inflated_bytes_max)
-        .map_err(|error| inflation_failed(error.reject(), codec, rules))?;
-    let area = inflated.as_deref().unwrap_or_else(|| &batch[HEADER_LEN..]);
+    let plain = inflate(codec, &batch[HEADER_LEN..], rules.inflated_bytes_max);
+    *inflated += match &plain {
+        Ok(plain) => plain.as_ref().map_or(0, Vec::len),
+        Err(InflateError::TooLarge) => rules.inflated_bytes_max,
+        Err(InflateError::Broken) => 0,
+    };
+    let plain = plain.map_err(|error| inflation_failed(error.reject(), codec, rules))?;
+    let area = plain.as_deref().unwrap_or_else(|| &batch[HEADER_LEN..]);
     let seen = Seen::walk(area, &summary, rules)?;
     let target = rules.compression.target(codec);
     // A marker is stored as its coordinator wrote it.

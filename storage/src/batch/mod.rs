@@ -12,7 +12,9 @@ mod snappy;
 mod tests;
 mod varint;
 
-pub use admit::{Admitted, Origin, RECORD_ERRORS_MAX, Reject, Rejection, Rules, admit};
+pub use admit::{
+    Admitted, Origin, RECORD_ERRORS_MAX, Reject, Rejection, Rules, admit, admit_counting,
+};
 pub use build::{BATCH_BYTES_MAX, BatchFull, Builder};
 pub use compression::{Codec, Compression};
 pub use header::{

@@ -9,6 +9,12 @@ use std::collections::VecDeque;
 /// The largest piece of memory that a tail takes at once for small appends, in bytes.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
+/// Whether a batch of `len` bytes is too large to share the arena with others. It gets memory
+/// beside it, and so has a place however small the arena is.
+pub(crate) fn is_large(arena: &Arena, len: usize) -> bool {
+    len > arena.bytes_max() / 2
+}
+
 /// Memory congruent with the file: a chunk begins at a multiple of a block, in both.
 #[derive(Debug)]
 struct Chunk {
@@ -65,15 +71,40 @@ impl Tail {
         }
         // Memory doubles with the tail, so that a partition with one record costs one block.
         let grown = self.memory().clamp(BLOCK, CHUNK_BYTES_MAX);
-        let Some(buf) = arena.alloc((len - room).max(grown)) else {
-            return false;
+        let wanted = (len - room).max(grown);
+        let whole = if is_large(arena, len) {
+            arena.alloc_apart(wanted)
+        } else {
+            arena.alloc(wanted)
         };
-        let start = self
-            .chunks
-            .back()
-            .map_or(self.end, |chunk| chunk.start + chunk.buf.capacity() as u64);
-        self.chunks.push_back(Chunk { start, buf });
+        match whole {
+            Some(buf) => self.push(buf),
+            None => return wanted > CHUNK_BYTES_MAX && self.reserve_pieces(arena, len, len - room),
+        }
         true
+    }
+
+    /// Makes room for `wanted` more bytes in pieces, where the arena has no such stretch any more.
+    fn reserve_pieces(&mut self, arena: &Arena, len: usize, wanted: usize) -> bool {
+        if is_large(arena, len) {
+            return false;
+        }
+        let (chunks, mut got) = (self.chunks.len(), 0);
+        while got < wanted {
+            let Some(buf) = arena.alloc((wanted - got).min(CHUNK_BYTES_MAX)) else {
+                self.chunks.truncate(chunks);
+                return false;
+            };
+            got += buf.capacity();
+            self.push(buf);
+        }
+        true
+    }
+
+    fn push(&mut self, buf: Buf) {
+        let last = self.chunks.back();
+        let start = last.map_or(self.end, |chunk| chunk.start + chunk.buf.capacity() as u64);
+        self.chunks.push_back(Chunk { start, buf });
     }
 
     /// Appends bytes for which [`reserve`](Self::reserve) has made room.
@@ -131,6 +162,14 @@ impl Tail {
                 }
                 _ => return,
             }
+        }
+    }
+
+    /// Moves a few bytes that alone hold the memory of a large batch.
+    pub(crate) fn shrink_large(&mut self, arena: &Arena, durable: u64) {
+        let kept = self.end.saturating_sub(durable.max(self.start()));
+        if self.memory() > 2 * CHUNK_BYTES_MAX && kept <= CHUNK_BYTES_MAX as u64 {
+            self.shrink(arena, durable);
         }
     }
 

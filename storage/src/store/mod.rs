@@ -21,6 +21,7 @@ use crate::batch::Admitted;
 use crate::format::names::META_JOURNAL;
 use crate::journal::Journal;
 use crate::log::Log;
+use crate::log::tail::is_large;
 use crate::producer::{ProducerError, ProducerView, Verdict};
 use crate::types::{Durability, LogConfig, METADATA, PartitionId, Slot, StoreConfig};
 use boot::{Boot, BootStep};
@@ -279,7 +280,7 @@ impl Store {
     ) -> Result<Appended, AppendError> {
         let len = batch.bytes.len();
         let limit = self.arena.bytes_max() - self.arena.bytes_max() / ARENA_RESERVE;
-        let crowded = self.arena.bytes_used() + len > limit;
+        let crowded = !is_large(&self.arena, len) && self.arena.bytes_used() + len > limit;
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return Err(AppendError::Fenced);
         };
@@ -311,6 +312,7 @@ impl Store {
         }
         let base_offset = log.end;
         if !log.place(batch, leader_epoch, &self.arena, now) {
+            self.relieve();
             return Err(AppendError::Busy);
         }
         if !log.dirty {

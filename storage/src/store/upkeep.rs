@@ -7,6 +7,7 @@ use super::{CLOSE_AFTER_MS, Store, Then};
 use crate::log::Log;
 use crate::log::segment::File;
 use crate::types::{PartitionId, Slot};
+use reactor::buf::Arena;
 use reactor::op::{Mono, Now, Op};
 
 /// Memory of idle partitions is looked after this often, in ms.
@@ -89,6 +90,7 @@ impl Store {
     pub(crate) fn relieve(&mut self) {
         for log in self.logs.iter_mut().flatten() {
             log.trim(0);
+            log.shrink_large(&self.arena);
             if log.destageable() > 0 {
                 log.urgent = true;
             }
@@ -270,7 +272,15 @@ impl Log {
         }
     }
 
-    fn shrink(&mut self, arena: &reactor::buf::Arena) {
+    /// The last block of a large batch must not hold all of its memory.
+    fn shrink_large(&mut self, arena: &Arena) {
+        for segment in &mut self.segments {
+            let durable = segment.durable().pos;
+            segment.tail.shrink_large(arena, durable);
+        }
+    }
+
+    fn shrink(&mut self, arena: &Arena) {
         for segment in &mut self.segments {
             let durable = segment.durable().pos;
             segment.tail.shrink(arena, durable);

@@ -195,3 +195,30 @@ fn appends_go_on_by_themselves_when_there_is_room() {
     }
     assert!(refusals > 20, "{refusals} of the directories were full");
 }
+
+/// A batch that is larger than the arena gets memory beside it, and the last block of one must not
+/// keep the next from its memory.
+#[test]
+fn batches_larger_than_the_arena_are_stored() {
+    let plan = Plan {
+        partitions: 3,
+        journal_bytes: 1 << 20,
+        appends: 24,
+        bytes: |left| match left % 4 {
+            0 => ARENA_BYTES + 4_321,
+            1 => ARENA_BYTES / 2 - 8_000,
+            2 => 700,
+            _ => 3 * ARENA_BYTES / 4,
+        },
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    assert_eq!(live(&mut world, plan).acknowledged, plan.appends);
+    world.kill();
+    world.pass(5_000_000_000);
+    let next = Plan { appends: 0, ..plan };
+    let recovered = &live(&mut world, next).recovered;
+    for index in 0..3 {
+        assert!(recovered.contains(&(id(index), 8)), "{recovered:?}");
+    }
+}

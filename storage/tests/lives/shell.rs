@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reactor::buf::Arena;
-use reactor::op::{Input, Machine, Now, Op, Outbox, ShardId};
+use reactor::op::{Input, Machine, Mono, Now, Op, Outbox, ShardId};
 use reactor::sim::{Settings, World};
 use std::path::Path;
 use storage::batch::{self, Admitted, Builder, Compression, Origin, Rules};
@@ -78,7 +78,7 @@ fn batch(bytes: usize, now: Now) -> Admitted {
         log_append_time: false,
         before_max_ms: i64::MAX,
         after_max_ms: i64::MAX,
-        batch_bytes_max: 1 << 20,
+        batch_bytes_max: 64 << 20,
         segment_bytes: 1 << 30,
         compression: Compression::Producer,
         key_required: false,
@@ -99,6 +99,8 @@ pub(crate) struct Shell {
     /// Appends to come, and whether one is under way.
     left: usize,
     waiting: bool,
+    /// When to try an append for which the memory did not suffice.
+    again: Option<Mono>,
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
@@ -126,6 +128,7 @@ impl Shell {
             failed: None,
             left: plan.appends,
             waiting: false,
+            again: None,
             acknowledged: 0,
             syncs: 0,
             was_full: false,
@@ -167,6 +170,10 @@ impl Shell {
             Ok(_) => self.waiting = true,
             // Said before anything changed: the same again when there is room.
             Err(AppendError::NoSpace) => self.left += 1,
+            Err(AppendError::Busy) => {
+                self.left += 1;
+                self.again = Some(now.mono.after_ms(20));
+            }
             Err(error) => panic!("an append was refused: {error:?}"),
         }
     }
@@ -206,7 +213,8 @@ impl Machine for Shell {
         self.syncs += syncs
             .filter(|(_, op)| matches!(op, Op::Sync { .. }))
             .count();
-        out.wake_at = fx.wake_at;
+        self.again = self.again.filter(|at| *at > now.mono);
+        out.wake_at = fx.wake_at.into_iter().chain(self.again).min();
         out.ops.append(&mut fx.ops);
     }
 }
