@@ -39,7 +39,7 @@ pub(super) const BROKER: &[Setting] = &[
     )
     .does(
         "Memory of all shards together for the tails of their partitions and for reads, in bytes; \
-         each shard has 16 MiB at least.",
+         each shard has 16 MiB at least. A batch larger than half of that gets memory beside it.",
     ),
     setting(
         "journal.bytes",
