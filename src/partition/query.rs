@@ -150,9 +150,11 @@ impl Partitions {
         if before < 0 || before > partition.high_watermark {
             return Some(Err(Trouble::OffsetOutOfRange));
         }
-        let start = store.info(partition.slot).log_start;
-        if before <= start {
-            return Some(Ok(start));
+        // A start that has risen already may still come back after a power cut: whoever asks for
+        // it again waits like the one before.
+        let durable = store.info(partition.slot).log_start_durable;
+        if before <= durable {
+            return Some(Ok(durable));
         }
         match store.delete_records(partition.slot, before, now) {
             Ok(_) => {

@@ -210,7 +210,10 @@ pub enum Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogInfo {
     pub id: PartitionId,
+    /// Below it nothing is served any more.
     pub log_start: i64,
+    /// Below it nothing comes back, whatever happens: what may be acknowledged.
+    pub log_start_durable: i64,
     /// The offset that the next record gets.
     pub end: i64,
     pub durable_end: i64,

@@ -338,6 +338,7 @@ impl Store {
         LogInfo {
             id: log.id,
             log_start: log.log_start,
+            log_start_durable: log.log_start_durable,
             end: log.end,
             durable_end: log.durable_end,
             size_bytes: log.size(),

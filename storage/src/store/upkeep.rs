@@ -144,7 +144,8 @@ impl Store {
         let Some(log) = self.log(slot) else {
             return Err(ReadError::Fenced);
         };
-        if log.fenced.is_some() || log.damaged.is_some() || log.deleted {
+        let broken = self.vols[log.vol].journal.broken.is_some();
+        if broken || log.fenced.is_some() || log.damaged.is_some() || log.deleted {
             return Err(ReadError::Fenced);
         }
         if offset > log.durable_end || offset < 0 {
@@ -153,9 +154,13 @@ impl Store {
                 end: log.durable_end,
             });
         }
-        let start = offset.max(log.log_start);
-        self.raise_log_start(slot, start);
-        Ok(start)
+        let start = log.log_start;
+        if offset <= start {
+            // Durable, or on its way there: that is told in any case.
+            return Ok(start);
+        }
+        self.raise_log_start(slot, offset);
+        Ok(offset)
     }
 
     pub(crate) fn log_start_durable(&mut self, slot: Slot, start: i64, now: Now, fx: &mut Fx) {

@@ -117,6 +117,50 @@ fn deletion_of_records_or_of_the_topic_wakes_a_parked_fetch() {
     }
 }
 
+fn ask_for_deletion(stand: &mut Stand, client: &mut Client, offset: i64) {
+    let request = delete_records::Request {
+        topics: vec![delete_records::DeleteRecordsTopic {
+            name: Str::from_static("t"),
+            partitions: vec![delete_records::DeleteRecordsPartition {
+                partition_index: 0,
+                offset,
+            }],
+        }],
+        timeout_ms: 60_000,
+    };
+    client.send(&mut stand.world, (ApiKey::DeleteRecords, 2), 0, |w, v| {
+        request.encode(w, v)
+    });
+}
+
+/// Whoever asks for a deletion that is on its way to the disk waits for it like the one before.
+#[test]
+fn a_repeated_deletion_of_records_is_answered_when_it_is_durable() {
+    let mut stand = Stand::new(1, &[]);
+    let mut clients: Vec<Client> = (0..3).map(|_| stand.client()).collect();
+    assert_eq!(stand.create(&mut clients[0], "t", 1, &[]), 0);
+    let batch = stand.batch(5, 10);
+    assert_eq!(stand.produce(&mut clients[0], ("t", 0), batch), (0, 0));
+    stand.world.pass(SECOND);
+    stand.world.settings().latency_ns = 2 * SECOND;
+    // The same again, and one that asks for less.
+    for (client, offset) in clients.iter_mut().zip([4, 4, 3]) {
+        ask_for_deletion(&mut stand, client, offset);
+        let early = stand.reply(client, 100);
+        assert!(early.is_none(), "up to {offset}, before it is durable");
+    }
+    for client in &mut clients {
+        let reply = stand.reply(client, 20_000).expect("it becomes durable");
+        let mut body = reply.body;
+        let told = delete_records::Response::decode(&mut body, 2).expect("a response");
+        let part = &told.topics[0].partitions[0];
+        assert_eq!((part.error_code, part.low_watermark), (0, 4));
+    }
+    // What is durable is known at once.
+    ask_for_deletion(&mut stand, &mut clients[0], 4);
+    assert!(stand.reply(&mut clients[0], 100).is_some());
+}
+
 #[test]
 fn a_stop_answers_parked_fetches_and_those_that_come_too_late_to_park() {
     let mut stand = Stand::new(2, &[]);
