@@ -150,14 +150,29 @@ impl Log {
         } else {
             now.wall_ms.saturating_sub(since)
         };
-        let jitter = self.config.segment_jitter_ms.min(self.config.segment_ms);
-        let limit = self.config.segment_ms - jitter;
+        let limit = self.config.segment_ms - self.roll_jitter_ms();
         let last = self
             .end
             .saturating_add(i64::from(summary.last_offset_delta));
         active.size() + len as u64 > self.config.segment_bytes
             || waited > i64::try_from(limit).unwrap_or(i64::MAX)
             || last.saturating_sub(active.base) > i64::from(i32::MAX)
+    }
+
+    /// How much earlier than by `segment.ms` the active segment ends (`LogConfig`, 4.2): each has
+    /// a draw of its own, so that segments that began together do not end together. It is drawn
+    /// from what the segment is, and with that is the same after a restart.
+    fn roll_jitter_ms(&self) -> u64 {
+        let bound = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let (high, low) = self.id.topic.0.split_at(8);
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        let names = [word(high), word(low), self.id.index as u64];
+        let names = names.into_iter().chain([self.active().base as u64]);
+        names.fold(0, mixed).checked_rem(bound).unwrap_or(0)
     }
 
     /// Starts a new segment at the end of the log.
@@ -247,5 +262,63 @@ impl Log {
         let older = self.segments.iter().take(at).all(|segment| segment.sealed);
         let current = &self.segments[at];
         older && current.journaled - current.durable().pos < BLOCK_U64
+    }
+}
+
+/// Goes on from `state` by `word`, so that each bit of both moves about half of the bits (the
+/// finalizer of `SplitMix64`).
+const fn mixed(state: u64, word: u64) -> u64 {
+    let mut bits = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Header;
+    use crate::types::TopicId;
+
+    const SEGMENT_MS: u64 = 1_000;
+
+    fn summary(max_timestamp: i64) -> Summary {
+        let header = Header::of(&[0; HEADER_LEN]).expect("it is long enough");
+        Summary {
+            max_timestamp,
+            ..header.summary()
+        }
+    }
+
+    /// After how long the first segment of a log ends, when `jitter_ms` is set.
+    fn rolls_after(index: i32, jitter_ms: u64) -> u64 {
+        let id = PartitionId {
+            topic: TopicId([9; 16]),
+            index,
+        };
+        let config = LogConfig {
+            segment_ms: SEGMENT_MS,
+            segment_jitter_ms: jitter_ms,
+            ..LogConfig::default()
+        };
+        let mut log = Log::new(id, config, 0);
+        log.active_mut().note(DATA_START, 100, &summary(0), 0, 0);
+        let ends = |after: &u64| log.must_roll(&summary(*after as i64), 100, Now::default());
+        (0..=SEGMENT_MS + 1).find(ends).expect("it ends by time")
+    }
+
+    #[test]
+    fn each_segment_draws_its_own_jitter_below_the_smaller_of_jitter_and_segment_ms() {
+        assert_eq!(rolls_after(0, 0), SEGMENT_MS + 1);
+        for (jitter_ms, bound) in [(300, 300), (SEGMENT_MS, SEGMENT_MS), (1 << 40, SEGMENT_MS)] {
+            let draws: Vec<u64> = (0..100)
+                .map(|index| SEGMENT_MS + 1 - rolls_after(index, jitter_ms))
+                .collect();
+            let mean = draws.iter().sum::<u64>() / 100;
+            assert!(draws.iter().all(|draw| *draw < bound), "{draws:?}");
+            assert!((bound / 3..bound * 2 / 3).contains(&mean), "{draws:?}");
+            let again = (0..100).map(|index| SEGMENT_MS + 1 - rolls_after(index, jitter_ms));
+            assert!(draws.iter().copied().eq(again));
+        }
     }
 }
