@@ -610,7 +610,7 @@ impl Draft {
 
 impl Log {
     /// The offset behind the last record of a segment.
-    fn end_of_segment(&self, at: usize) -> i64 {
+    pub(crate) fn end_of_segment(&self, at: usize) -> i64 {
         self.segments.get(at + 1).map_or(self.end, |next| next.base)
     }
 

@@ -5,7 +5,7 @@ use super::api::{Event, Fx, ReadError};
 use super::script::Script;
 use super::{CLOSE_AFTER_MS, Store, Then};
 use crate::log::Log;
-use crate::log::segment::File;
+use crate::log::segment::{File, Segment};
 use crate::types::{PartitionId, Slot};
 use reactor::buf::Arena;
 use reactor::op::{Mono, Now, Op};
@@ -119,8 +119,7 @@ impl Store {
             if log.deleted || log.fenced.is_some() || log.damaged.is_some() {
                 continue;
             }
-            let start = log.retained_from(wall_ms);
-            if start > log.log_start {
+            if let Some(start) = log.retained_from(wall_ms) {
                 self.raise_log_start(slot, start);
                 self.pump(slot, now, fx);
             }
@@ -292,33 +291,31 @@ impl Log {
         }
     }
 
-    /// The log start that retention asks for, as Kafka decides it (`UnifiedLog`, 4.2): whole
-    /// segments go, the active one is rolled if it is too old as well.
-    fn retained_from(&mut self, wall_ms: i64) -> i64 {
-        let mut start = self.log_start;
-        let mut excess = self
-            .config
-            .retention_bytes
-            .map_or(0, |max| self.size().saturating_sub(max));
-        let mut gone = 0;
-        for at in 0..self.segments.len() - 1 {
+    /// The log start that retention asks for, if it asks for anything, as Kafka decides it
+    /// (`UnifiedLog`, 4.2): whole segments go, the active one as well, and then a new one begins.
+    fn retained_from(&mut self, wall_ms: i64) -> Option<i64> {
+        // What lies below the log start is gone, even if its files are still there.
+        let first = self.segment_of(self.log_start);
+        let size: u64 = self.segments.range(first..).map(Segment::size).sum();
+        let max = self.config.retention_bytes;
+        let mut excess = max.and_then(|max| size.checked_sub(max));
+        let mut start = None;
+        for at in first..self.segments.len() {
             let segment = &self.segments[at];
-            let next = self.segments[at + 1].base;
+            let is_active = at + 1 == self.segments.len();
+            let next = self.end_of_segment(at);
             let old = self.is_too_old(segment.max_timestamp, wall_ms);
-            let big = self.config.retention_bytes.is_some() && excess >= segment.size();
-            if next > self.durable_end || !(old || big) {
+            let big = excess.is_some_and(|excess| excess >= segment.size());
+            let empty = is_active && segment.size() == 0;
+            if next > self.durable_end || empty || !(old || big) {
                 break;
             }
-            excess = excess.saturating_sub(segment.size());
-            start = start.max(next);
-            gone += 1;
-        }
-        let active = self.active();
-        let all_gone = gone == self.segments.len() - 1;
-        let whole = active.size() > 0 && self.durable_end == self.end;
-        if all_gone && whole && self.is_too_old(active.max_timestamp, wall_ms) {
-            self.roll();
-            start = self.end;
+            excess = excess.map(|excess| excess.saturating_sub(segment.size()));
+            start = Some(next.max(self.log_start));
+            if is_active {
+                self.roll();
+                break;
+            }
         }
         start
     }

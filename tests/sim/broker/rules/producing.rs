@@ -261,3 +261,62 @@ fn retention_and_segment_settings_act_on_a_running_partition() {
         "everything is too old"
     );
 }
+
+/// Bytes of all batches that the one topic holds.
+fn bytes_held(stand: &mut Stand, client: &mut Client) -> i64 {
+    let request = net::wire::describe_log_dirs::Request { topics: None };
+    let answer = ask!(stand, client, DescribeLogDirs 4, describe_log_dirs, request);
+    let topics = answer.results[0].topics.iter();
+    let topic = topics.filter(|topic| &*topic.name == "t");
+    topic.map(|topic| topic.partitions[0].partition_size).sum()
+}
+
+/// `UnifiedLog.deleteRetentionSizeBreachedSegments`: nothing may stay, then the active segment goes
+/// as well, also one that holds only what is deleted already.
+#[test]
+fn retention_bytes_of_zero_empties_the_active_segment_too() {
+    let mut stand = Stand::new(1, &[("log.retention.check.interval.ms", "1000")]);
+    let mut client = stand.client();
+    let nothing = [("retention.bytes", "0")];
+    assert_eq!(stand.create(&mut client, "t", 1, &nothing), 0);
+    for round in 1..=3 {
+        for at in 0..5 {
+            let batch = stand.batch(1, 10_000);
+            let offset = 5 * (round - 1) + at;
+            assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, offset));
+        }
+        stand.world.pass(5_000 * MS);
+        assert_eq!(log_start(&mut stand, &mut client), 5 * round);
+        assert_eq!(bytes_held(&mut stand, &mut client), 0);
+        if round < 3 {
+            stand.restart([End::Clean, End::PowerCut][(round % 2) as usize]);
+            client = stand.client();
+            assert_eq!(log_start(&mut stand, &mut client), 5 * round, "as before");
+        }
+    }
+    assert_eq!(stand.set(&mut client, (2, "t"), "retention.bytes", "1"), 0);
+    let batch = stand.batch(1, 10_000);
+    assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 15));
+    stand.world.pass(5_000 * MS);
+    assert_eq!(log_start(&mut stand, &mut client), 15, "more than may go");
+    assert!(bytes_held(&mut stand, &mut client) > 10_000);
+    let request = net::wire::delete_records::Request {
+        topics: vec![net::wire::delete_records::DeleteRecordsTopic {
+            name: Str::from_static("t"),
+            partitions: vec![net::wire::delete_records::DeleteRecordsPartition {
+                partition_index: 0,
+                offset: -1,
+            }],
+        }],
+        timeout_ms: 60_000,
+    };
+    let answer = ask!(stand, client, DeleteRecords 2, delete_records, request);
+    assert_eq!(answer.topics[0].partitions[0].low_watermark, 16);
+    assert!(bytes_held(&mut stand, &mut client) > 10_000);
+    assert_eq!(stand.set(&mut client, (2, "t"), "retention.bytes", "0"), 0);
+    stand.world.pass(5_000 * MS);
+    assert_eq!(log_start(&mut stand, &mut client), 16);
+    assert_eq!(bytes_held(&mut stand, &mut client), 0, "its space is free");
+    let batch = stand.batch(1, 10);
+    assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 16));
+}
