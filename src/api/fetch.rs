@@ -17,8 +17,6 @@ use super::{Cx, FinishCx, Handled, ReplyHeader, Work, topics};
 
 /// First version that names topics by id.
 const IDS_FROM: i16 = 13;
-/// First version of a client that knows zstd (KIP-110).
-const ZSTD_FROM: i16 = 10;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
@@ -209,17 +207,7 @@ fn resolve(cx: &Cx<'_>, key: &PartKey) -> Result<PartitionId, Code> {
             .topic_by_id(topics::topic_id(*id))
             .ok_or(Code::UNKNOWN_TOPIC_ID)?,
     };
-    let id = topics::partition(topic, key.partition)?;
-    // A client of such a version cannot read zstd, and a topic that compresses with it has nothing
-    // else (`KafkaApis.handleFetchRequest`).
-    if cx.version() < ZSTD_FROM {
-        let codec = cx.settings.layers(image);
-        let codec = codec.topic(&topic.configs, "compression.type");
-        if codec.as_deref() == Some("zstd") {
-            return Err(Code::UNSUPPORTED_COMPRESSION_TYPE);
-        }
-    }
-    Ok(id)
+    topics::partition(topic, key.partition)
 }
 
 /// Takes in what the shards have read.
