@@ -6,7 +6,7 @@
 /// The line on which a `\u` escape is malformed; nothing else is ever wrong in this syntax.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
-    let mut lines = text.split(['\n', '\r']).enumerate();
+    let mut lines = lines(text).enumerate();
     while let Some((number, line)) = lines.next() {
         let line = line.trim_start_matches(is_blank);
         if line.is_empty() || line.starts_with(['#', '!']) {
@@ -26,6 +26,12 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
         pairs.push((name, unescape(value).ok_or_else(wrong)?));
     }
     Ok(pairs)
+}
+
+/// LF, CR, and the two together as one end a line.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n')
+        .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 const fn is_blank(c: char) -> bool {
@@ -109,6 +115,16 @@ mod tests {
             .map(|(n, v)| (n.as_str(), v.as_str()))
             .collect();
         assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn carriage_return_and_line_feed_together_end_one_line() {
+        let text = "a=1,\\\r\n  2\r\nb=3\\\r  4\r\r\nc=5\\\r\n";
+        let pairs = parse(text).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(pairs, [pair("a", "1,2"), pair("b", "34"), pair("c", "5")]);
+        let error = parse("a=1\\\r\n,2\r\n\r\nb=\\u12\r\n").unwrap_err();
+        assert_eq!(error, "line 4: malformed \\uxxxx escape");
     }
 
     #[test]
