@@ -1,5 +1,6 @@
 //! `ringlog serve`: the broker itself; also what `ringlog` without a command does.
 
+use std::fmt::Display;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
@@ -13,6 +14,7 @@ use crate::cluster::image::Image;
 use crate::config::Static;
 use crate::config::file::{Loaded, Loader, Syntax};
 use crate::config::listeners::{self, Bind, Listener};
+use crate::config::properties;
 use crate::config::settings::BrokerSettings;
 use crate::control::{self, Ended, log};
 use crate::limits::SHARDS_MAX;
@@ -52,9 +54,16 @@ impl Arguments {
     pub fn load(&self) -> Result<Loaded, Vec<String>> {
         let mut loader = Loader::new();
         if let Some(path) = &self.config {
-            let text = fs::read_to_string(path)
-                .map_err(|error| vec![format!("cannot read {}: {error}", path.display())])?;
-            loader = loader.file(&path.display().to_string(), &text, syntax(path));
+            let name = path.display().to_string();
+            let wrong = |why: &dyn Display| vec![format!("cannot read {name}: {why}")];
+            let bytes = fs::read(path).map_err(|error| wrong(&error))?;
+            let syntax = syntax(path);
+            let text = match syntax {
+                Syntax::Toml => String::from_utf8(bytes)
+                    .map_err(|error| wrong(&format_args!("TOML must be UTF-8: {error}")))?,
+                Syntax::Properties => properties::decode(bytes),
+            };
+            loader = loader.file(&name, &text, syntax);
         }
         if let Some(dir) = &self.data_dir {
             loader = loader.option("--data-dir", "log.dirs", &dir.display().to_string());

@@ -28,6 +28,13 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
+/// The text of a file. Java reads it as ISO-8859-1, people write UTF-8: what is valid UTF-8 is taken
+/// as that, since text in ISO-8859-1 hardly ever is by accident.
+pub fn decode(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
 /// LF, CR, and the two together as one end a line.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n')
@@ -125,6 +132,12 @@ mod tests {
         assert_eq!(pairs, [pair("a", "1,2"), pair("b", "34"), pair("c", "5")]);
         let error = parse("a=1\\\r\n,2\r\n\r\nb=\\u12\r\n").unwrap_err();
         assert_eq!(error, "line 4: malformed \\uxxxx escape");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_are_latin_1() {
+        assert_eq!(decode(b"# caf\xc3\xa9".to_vec()), "# caf\u{e9}");
+        assert_eq!(decode(b"# caf\xe9 \x80".to_vec()), "# caf\u{e9} \u{80}");
     }
 
     #[test]

@@ -109,6 +109,24 @@ fn kafkas_own_server_properties_starts_it() {
 }
 
 #[test]
+fn a_server_properties_in_latin_1_starts_it() {
+    let dir = data("latin-1");
+    let file = dir.with_extension("properties");
+    fs::write(&file, b"# Schl\xfcssel\r\nnum.partitions=\\\r\n  3\r\n").expect("written");
+    let config = file.to_str().expect("text");
+    let broker = Broker::start_with(&dir, &["--config", config, "--listen", "127.0.0.1:0"]);
+    broker.ok(&["topic", "create", "t"], "");
+    let shown = broker.ok(&["topic", "describe", "t", "--json"], "");
+    assert_eq!(shown.matches("\"partition\":").count(), 3, "{shown}");
+
+    let file = dir.with_extension("toml");
+    fs::write(&file, b"# Schl\xfcssel\n").expect("written");
+    let config = file.to_str().expect("text");
+    let told = refused_start(&data("latin-1-toml"), &["--config", config]);
+    assert!(told.contains("TOML must be UTF-8"), "{told}");
+}
+
+#[test]
 fn wrong_settings_are_refused_with_advice() {
     let dir = data("wrong-settings");
     let file = dir.with_extension("toml");
