@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn an_lz4_level_is_told_to_have_no_effect() {
+        let loaded = properties("compression.lz4.level=17\ncompression.zstd.level=7").unwrap();
+        let expected = "settings of Kafka that have no effect here: compression.lz4.level";
+        assert_eq!(loaded.warnings, [expected]);
+        let setting = registry::topic_settings().find(|one| one.name == "compression.lz4.level");
+        assert_eq!(setting.map(|setting| setting.acts()), Some(false));
+    }
+
+    #[test]
     fn the_command_line_wins_and_every_problem_is_told() {
         let loader = Loader::new().file("f", "num.partitions = 2", Syntax::Toml);
         let loaded = loader.assignment("num.partitions=3").finish().unwrap();

@@ -18,8 +18,7 @@ pub(super) const ALL: &[Setting] = &[
         "9",
         Between(1, 17),
         ClusterWide,
-    )
-    .does("Default of the topic setting compression.lz4.level."),
+    ),
     setting(
         "compression.type",
         String,

@@ -80,8 +80,7 @@ pub(super) const ALL: &[Setting] = &[
         "9",
         Between(1, 17),
         ClusterWide,
-    )
-    .does("Level used when the broker itself compresses with lz4."),
+    ),
     setting(
         "segment.bytes",
         Int,

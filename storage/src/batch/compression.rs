@@ -182,6 +182,7 @@ pub(crate) fn deflate(compression: Compression, area: &[u8]) -> Option<Vec<u8>> 
             encoder.finish().ok()
         }
         Compression::Snappy => Some(snappy::deflate(area)),
+        // The encoder has one level.
         Compression::Lz4 { .. } => Some(lz4::deflate(area)),
         Compression::Zstd { level } => zstd::bulk::compress(area, level).ok(),
     }
