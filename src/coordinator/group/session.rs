@@ -101,6 +101,7 @@ pub(super) fn session_over(cx: &mut Cx<'_>, group: &mut Group, id: &str) {
         State::Stable | State::CompletingRebalance if !is_pending => {
             rebalance_or_complete(cx, group);
         }
+        // As Kafka: unlike a leave, the end of a session does not spare the initial delay.
         State::PreparingRebalance if group.all_joined() => complete_join(cx, group),
         _ => {}
     }

@@ -36,6 +36,39 @@ fn a_session_ends_without_heartbeats_whatever_the_wall_clock_says() {
 }
 
 #[test]
+fn the_end_of_a_session_cuts_the_initial_delay_short_and_a_leave_does_not() {
+    let slow = GroupSettings {
+        initial_rebalance_delay_ms: 30_000,
+        ..GroupSettings::default()
+    };
+    let with_an_id = Join {
+        member_id_required: true,
+        ..join("", None)
+    };
+    let begun = || {
+        let mut bench = Bench::with(slow.clone());
+        let first = bench.call(join("", None).into());
+        let asked = bench.call(with_an_id.clone().into());
+        let Some(GroupAnswer::Join(Err(refused))) = bench.answer(asked) else {
+            panic!("it is given an id first")
+        };
+        (bench, first, refused.member)
+    };
+    let (mut bench, first, _) = begun();
+    bench.pass_ms(SESSION_MS as u64 - 1);
+    assert_eq!(bench.answer(first), None);
+    bench.pass_ms(1);
+    assert_eq!(bench.joined(first).generation, 1);
+
+    let (mut bench, first, pending) = begun();
+    assert_eq!(results(bench.ask(leave(&[(&pending, None)]))), [Ok(())]);
+    bench.pass_ms(29_999);
+    assert_eq!(bench.answer(first), None);
+    bench.pass_ms(1);
+    assert_eq!(bench.joined(first).generation, 1);
+}
+
+#[test]
 fn leaving_ends_a_generation_and_is_told_member_by_member() {
     let mut bench = Bench::new();
     let members = bench.stable(3);
