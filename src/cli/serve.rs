@@ -153,7 +153,8 @@ fn settings(fixed: Static) -> Result<ShardSettings, String> {
                 host: told.host.as_str().into(),
                 port: i32::from(port),
             };
-            advertise.push((first.port(), endpoint));
+            let each = addresses.iter();
+            advertise.extend(each.map(|address| (*address, endpoint.clone())));
         }
         listen.extend(addresses);
     }

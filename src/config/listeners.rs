@@ -61,9 +61,10 @@ pub fn resolve(fixed: &Static) -> Result<Vec<Listener>, String> {
             continue;
         }
         check_protocol(&protocols, &name)?;
-        check_unique(&listeners, &name, port)?;
+        let bind = bind(&host);
+        check_unique(&listeners, &name, &bind, port)?;
         listeners.push(Listener {
-            bind: bind(&host),
+            bind,
             advertised: (!is_any(&host)).then_some(HostPort { host, port }),
             name,
             port,
@@ -92,15 +93,33 @@ pub fn resolve(fixed: &Static) -> Result<Vec<Listener>, String> {
     Ok(listeners)
 }
 
-/// Two listeners never share a name, nor a port unless the system chooses it.
-fn check_unique(listeners: &[Listener], name: &str, port: u16) -> Result<(), String> {
+/// Two listeners never share a name, nor a port unless the system chooses it, or one has an IPv4
+/// address and the other an IPv6 address (KIP-797).
+fn check_unique(listeners: &[Listener], name: &str, to: &Bind, port: u16) -> Result<(), String> {
     if listeners.iter().any(|other| other.name == name) {
         return Err(format!("listeners: the name {name} is used twice"));
     }
-    if port != 0 && listeners.iter().any(|other| other.port == port) {
-        return Err(format!("listeners: the port {port} is used twice"));
+    let mut others = listeners
+        .iter()
+        .filter(|other| port != 0 && other.port == port);
+    match (others.next(), others.next()) {
+        (None, _) => Ok(()),
+        (Some(other), None) if are_of_two_families(&other.bind, to) => Ok(()),
+        _ => Err(format!(
+            "listeners: the port {port} is used twice; only one IPv4 address and one IPv6 address \
+             may share a port"
+        )),
     }
-    Ok(())
+}
+
+fn are_of_two_families(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Addresses(one), Bind::Addresses(other)) => match (&one[..], &other[..]) {
+            ([one], [other]) => one.is_ipv4() != other.is_ipv4(),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// Takes `NAME://host:port` apart; the host of an IPv6 address comes without its brackets.
@@ -242,6 +261,24 @@ mod tests {
             v6[0].advertised.as_ref().map(|h| h.host.as_str()),
             Some("::1")
         );
+    }
+
+    #[test]
+    fn an_ipv4_and_an_ipv6_address_may_share_a_port() {
+        let map = ("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT");
+        let with = |listeners| of(&[("listeners", listeners), map]);
+        let both = with("A://127.0.0.1:9092,B://[::1]:9092").unwrap();
+        assert_eq!((both[0].port, both[1].port), (9092, 9092));
+        for refused in [
+            "A://127.0.0.1:1,B://127.0.0.2:1",
+            "A://[::1]:1,B://[::2]:1",
+            "A://h:1,B://[::1]:1",
+            "A://127.0.0.1:1,B://:1",
+            "A://127.0.0.1:1,B://localhost:1",
+            "A://127.0.0.1:1,B://[::1]:1,PLAINTEXT://127.0.0.2:1",
+        ] {
+            assert!(with(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -36,8 +36,9 @@ pub struct ShardSettings {
     /// From the command line and the settings file.
     pub fixed: Static,
     pub listen: Vec<SocketAddr>,
-    /// By the port of the listener; clients of any other are told the address by which they came.
-    pub advertise: Vec<(u16, Endpoint)>,
+    /// By the addresses of the listeners; clients of any other are told the address by which they
+    /// came. No two listeners share both the port and the family of an address.
+    pub advertise: Vec<(SocketAddr, Endpoint)>,
     /// The settings as they are before the metadata is known.
     pub broker: BrokerSettings,
 }
@@ -58,13 +59,13 @@ impl ShardSettings {
     /// The endpoint of this node for a client that came to `local`.
     #[must_use]
     pub fn endpoint(&self, local: SocketAddr) -> Endpoint {
-        let told = self
-            .advertise
-            .iter()
-            .find(|(port, _)| *port == local.port());
+        let ip = local.ip().to_canonical();
+        let told = self.advertise.iter().find(|(listener, _)| {
+            listener.port() == local.port() && listener.is_ipv4() == ip.is_ipv4()
+        });
         told.map_or_else(
             || Endpoint {
-                host: local.ip().to_canonical().to_string().into(),
+                host: ip.to_string().into(),
                 port: i32::from(local.port()),
             },
             |(_, endpoint)| endpoint.clone(),
@@ -153,4 +154,39 @@ pub fn metadata_settings() -> Arc<TopicSettings> {
     };
     settings.max_message_bytes = usize::MAX;
     Arc::new(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_the_endpoint_of_the_listener_that_they_came_to() {
+        let of = |listener: &str, host: &str| {
+            let host = host.into();
+            let listener = listener.parse().expect("an address");
+            (listener, Endpoint { host, port: 7 })
+        };
+        let fixed = Static::default();
+        let broker = BrokerSettings::resolve(&fixed, &Image::default());
+        let mut settings = ShardSettings {
+            shards: 1,
+            seed: 0,
+            fixed,
+            listen: Vec::new(),
+            advertise: vec![of("0.0.0.0:1", "four"), of("[::1]:1", "six")],
+            broker,
+        };
+        let told = |settings: &ShardSettings, local: &str| {
+            let endpoint = settings.endpoint(local.parse().expect("an address"));
+            format!("{}:{}", endpoint.host, endpoint.port)
+        };
+        assert_eq!(told(&settings, "127.0.0.1:1"), "four:7");
+        assert_eq!(told(&settings, "[::ffff:127.0.0.1]:1"), "four:7");
+        assert_eq!(told(&settings, "[::1]:1"), "six:7");
+        assert_eq!(told(&settings, "127.0.0.1:2"), "127.0.0.1:2");
+        // The listener of the other family has an endpoint, that of this one has none.
+        settings.advertise.remove(0);
+        assert_eq!(told(&settings, "127.0.0.1:1"), "127.0.0.1:1");
+    }
 }

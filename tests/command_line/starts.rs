@@ -167,6 +167,34 @@ fn wrong_settings_are_refused_with_advice() {
 }
 
 #[test]
+fn listeners_of_both_families_share_a_port() {
+    let port = loop {
+        let Ok(six) = TcpListener::bind("[::1]:0") else {
+            return; // This machine has no IPv6.
+        };
+        let port = six.local_addr().expect("bound").port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            break port;
+        }
+    };
+    let listeners = format!("listeners=A://127.0.0.1:{port},B://[::1]:{port}");
+    let broker = Broker::start_with(
+        &data("both-families"),
+        &[
+            "--set",
+            &listeners,
+            "--set",
+            "listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT",
+        ],
+    );
+    broker.ok(&["topic", "create", "t"], "");
+    for base in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert!(broker.told.contains(&format!("listening on {base}")));
+        broker.ok(&["produce", "t", "-b", &base], "a\n");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
