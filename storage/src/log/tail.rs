@@ -237,12 +237,13 @@ mod tests {
 
     #[test]
     fn one_record_costs_one_block_and_a_full_arena_changes_nothing() {
-        let arena = Arena::heap(2 * BLOCK);
+        let arena = Arena::heap(4 * BLOCK);
+        let _others = arena.alloc(2 * BLOCK).expect("half of the arena");
         let mut tail = Tail::new(4096);
         assert!(tail.reserve(&arena, 300));
         tail.append(&[7; 300]);
-        assert_eq!(arena.bytes_used(), BLOCK);
-        assert!(!tail.reserve(&arena, 3 * BLOCK));
+        assert_eq!(arena.bytes_used(), 3 * BLOCK);
+        assert!(!tail.reserve(&arena, 2 * BLOCK));
         assert!(tail.reserve(&arena, BLOCK));
         tail.append(&[8; BLOCK]);
         assert_eq!(tail.end(), 4096 + 300 + BLOCK as u64);
