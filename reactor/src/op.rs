@@ -191,6 +191,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Length of a file in bytes; zero for a directory.
     pub len: u64,
+    /// Wall clock at the last change of the content, in milliseconds since the Unix epoch.
+    pub modified_ms: i64,
 }
 
 /// Why an operation failed, as far as the code above needs to tell causes apart.

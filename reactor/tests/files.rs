@@ -140,8 +140,14 @@ fn a_file_system_in_memory_is_never_called_direct() {
     check(&write_and_read(dir.join("file"), true), Some(false));
 }
 
+fn wall_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as i64
+}
+
 #[test]
 fn names_are_made_moved_listed_and_removed() {
+    let began_ms = wall_ms();
     let dir = Dir::new("names");
     let sub = dir.join("sub");
     let (one, two) = (sub.join("one"), sub.join("two"));
@@ -194,6 +200,9 @@ fn names_are_made_moved_listed_and_removed() {
     };
     assert_eq!(entries.len(), 1);
     assert_eq!((entries[0].name.as_str(), entries[0].len), ("two", 9));
+    // The kernel stamps files with the time of its last tick.
+    let modified = began_ms - 1_000..=wall_ms() + 1_000;
+    assert!(modified.contains(&entries[0].modified_ms), "{entries:?}");
     assert!(matches!(&results[8], Done::Failed(e) if e.kind == ErrorKind::AlreadyExists));
     assert!(
         matches!(results[9], Done::Failed(_)),

@@ -51,6 +51,7 @@ struct File {
     content: Content,
     opens: u32,
     linked: bool,
+    modified_ms: i64,
 }
 
 /// The disks of one machine. Paths are absolute; every directory above an operation's path exists.
@@ -62,6 +63,8 @@ pub struct Disk {
     dir_devices: BTreeMap<Ino, usize>,
     next_ino: u64,
     stamp: u64,
+    /// The wall clock of what happens now.
+    pub(super) wall_ms: i64,
     faults: Vec<Fault>,
     /// False gives every open a buffered file, as a file system without O_DIRECT does.
     pub direct_allowed: bool,
@@ -104,6 +107,7 @@ impl Default for Disk {
             dir_devices: BTreeMap::from([(ROOT, 0)]),
             next_ino: 1,
             stamp: 1,
+            wall_ms: 0,
             faults: Vec::new(),
             direct_allowed: true,
         }
@@ -321,6 +325,7 @@ impl Disk {
             content: Content::default(),
             opens: 0,
             linked: true,
+            modified_ms: self.wall_ms,
         };
         self.files.insert(ino, file);
         let stamp = self.tick();
@@ -369,6 +374,7 @@ impl Disk {
         self.reserve(ino, pos, pos + data.len() as u64)?;
         let stamp = self.tick();
         let file = self.files.get_mut(&ino).expect("written while open");
+        file.modified_ms = self.wall_ms;
         let dirtied = file.content.write(pos, data, stamp, buffered);
         let dirty = &mut self.devices[file.device].dirty;
         dirty.extend(dirtied.into_iter().map(|block| (ino, block)));
@@ -380,6 +386,7 @@ impl Disk {
         self.reserve(ino, pos, pos + len)?;
         let stamp = self.tick();
         let file = self.files.get_mut(&ino).expect("allocated while open");
+        file.modified_ms = self.wall_ms;
         file.content.allocate(pos + len, stamp);
         Ok(())
     }
@@ -387,6 +394,7 @@ impl Disk {
     pub(super) fn truncate(&mut self, ino: Ino, len: u64) {
         let stamp = self.tick();
         let file = self.files.get_mut(&ino).expect("truncated while open");
+        file.modified_ms = self.wall_ms;
         let before = file.content.space();
         let dirtied = file.content.truncate(len, stamp);
         let device = &mut self.devices[file.device];
@@ -523,17 +531,16 @@ impl Disk {
 
     pub(super) fn list(&self, path: &Path) -> Outcome<Vec<DirEntry>> {
         let dir = self.resolve_dir(path)?;
-        Ok(self
-            .entries(dir)
-            .map(|(name, entry)| DirEntry {
+        let listed = |(name, entry): (String, Entry)| {
+            let file = self.files.get(&entry.ino);
+            DirEntry {
                 name,
                 is_dir: entry.is_dir,
-                len: self
-                    .files
-                    .get(&entry.ino)
-                    .map_or(0, |file| file.content.size()),
-            })
-            .collect())
+                len: file.map_or(0, |file| file.content.size()),
+                modified_ms: file.map_or(0, |file| file.modified_ms),
+            }
+        };
+        Ok(self.entries(dir).map(listed).collect())
     }
 
     /// The process that had files open has ended.

@@ -431,6 +431,7 @@ impl<M: Machine> World<M> {
         let Some(flight) = self.flights.remove(&number) else {
             return;
         };
+        self.disk.wall_ms = self.now().wall_ms;
         let done = self.files.complete(&mut self.disk, &flight);
         if flight.life == self.life && !self.shards.is_empty() {
             if let Some(done) = done {

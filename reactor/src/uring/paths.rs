@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
@@ -117,6 +118,7 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
             name: entry.file_name().to_string_lossy().into_owned(),
             is_dir: meta.is_dir(),
             len: if meta.is_dir() { 0 } else { meta.len() },
+            modified_ms: meta.mtime() * 1_000 + meta.mtime_nsec() / 1_000_000,
         });
     }
     Ok(entries)

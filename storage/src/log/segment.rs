@@ -61,6 +61,9 @@ pub(crate) struct Segment {
     /// Complete in the file, checksums included.
     pub(crate) sealed: bool,
     pub(crate) max_timestamp: i64,
+    /// The wall clock at the last append. Of an earlier life: as the files tell it, or else the
+    /// start of this one.
+    pub(crate) touched_ms: i64,
     /// The largest timestamp of the first batch, and the wall clock at its append.
     pub(crate) rolls_from: Option<(i64, i64)>,
     /// Checksums as read from the sidecar, for reads of a segment of an earlier life.
@@ -100,6 +103,7 @@ impl Segment {
             sums_busy: false,
             sealed: false,
             max_timestamp: -1,
+            touched_ms: 0,
             rolls_from: None,
             known_sums: None,
             readers: 0,
@@ -109,6 +113,15 @@ impl Segment {
     /// Bytes of batches.
     pub(crate) const fn size(&self) -> u64 {
         self.end - DATA_START
+    }
+
+    /// How young the segment is, as Kafka tells it (`LogSegment.largestTimestamp`, 4.2).
+    pub(crate) const fn newest_ms(&self) -> i64 {
+        if self.max_timestamp >= 0 {
+            self.max_timestamp
+        } else {
+            self.touched_ms
+        }
     }
 
     pub(crate) fn ended(&self) -> Ended {
@@ -135,6 +148,7 @@ impl Segment {
         self.rolls_from
             .get_or_insert((summary.max_timestamp, wall_ms));
         self.max_timestamp = self.max_timestamp.max(summary.max_timestamp);
+        self.touched_ms = wall_ms;
         if let Some(index) = &mut self.index {
             index.append(pos, len, summary, max_ts_offset_delta);
         }

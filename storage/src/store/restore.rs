@@ -56,6 +56,8 @@ pub(crate) struct Restore {
     vol: usize,
     waits: Waits,
     headers: BTreeMap<i64, SegmentHeader>,
+    /// When the file of a segment was last written, by its base offset.
+    modified_ms: BTreeMap<i64, i64>,
     segments: VecDeque<Segment>,
     epochs: Epochs,
     producers: Producers,
@@ -93,6 +95,7 @@ impl Store {
             revived,
             waits: Waits::Folder,
             headers: BTreeMap::new(),
+            modified_ms: BTreeMap::new(),
             segments: VecDeque::new(),
             epochs: Epochs::default(),
             producers: Producers::default(),
@@ -171,6 +174,7 @@ impl Store {
         if !broken && !restore.segments.is_empty() {
             log.segments = restore.segments;
         }
+        log.date_segments(&restore.modified_ms, now);
         let active = log.active();
         log.committed_at = (active.base, active.end);
         log.damaged = damaged.clone();
@@ -226,6 +230,7 @@ impl Restore {
         for entry in outcome.listed.iter().flatten() {
             if let Some((base, "log")) = names::parse_segment(&entry.name) {
                 bases.push(base);
+                self.modified_ms.insert(base, entry.modified_ms);
                 let path = names::segment(&self.dir, &self.revived.id, base);
                 script = script
                     .then(vec![Op::Open {
@@ -636,6 +641,21 @@ impl Restore {
         self.needed = 0;
         self.replay = (at, pos, offset);
         Ok(())
+    }
+}
+
+impl Log {
+    /// Tells when each segment was last appended to, never too early, from when the files were last
+    /// written. What of a segment is only in the journal may have come later than its file; but the
+    /// file of the next one came later still.
+    fn date_segments(&mut self, modified_ms: &BTreeMap<i64, i64>, now: Now) {
+        let mut next = None;
+        for segment in self.segments.iter_mut().rev() {
+            let own = modified_ms.get(&segment.base);
+            let known = if segment.sealed { own } else { next };
+            segment.touched_ms = known.map_or(now.wall_ms, |ms| now.wall_ms.min(*ms));
+            next = own;
+        }
     }
 }
 

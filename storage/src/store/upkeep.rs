@@ -304,7 +304,7 @@ impl Log {
             let segment = &self.segments[at];
             let is_active = at + 1 == self.segments.len();
             let next = self.end_of_segment(at);
-            let old = self.is_too_old(segment.max_timestamp, wall_ms);
+            let old = self.is_too_old(segment.newest_ms(), wall_ms);
             let big = excess.is_some_and(|excess| excess >= segment.size());
             let empty = is_active && segment.size() == 0;
             if next > self.durable_end || empty || !(old || big) {
@@ -320,12 +320,12 @@ impl Log {
         start
     }
 
-    fn is_too_old(&self, max_timestamp: i64, wall_ms: i64) -> bool {
+    fn is_too_old(&self, newest_ms: i64, wall_ms: i64) -> bool {
         let Some(limit) = self.config.retention_ms else {
             return false;
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        max_timestamp >= 0 && wall_ms.saturating_sub(max_timestamp) > limit
+        wall_ms.saturating_sub(newest_ms) > limit
     }
 
     /// Files of sealed segments that nobody reads.
