@@ -3,6 +3,8 @@
 use net::wire::api::ApiKey;
 use net::wire::{Reader, Str, delete_records, fetch, list_offsets, metadata};
 use net::wire::{offset_for_leader_epoch, offset_for_leader_epoch as epochs};
+use reactor::op::ErrorKind;
+use reactor::sim::{Fault, FaultOn};
 use storage::batch::{Builder, Compression};
 
 use super::stand::{End, MS, SECOND, Stand, ask, batches_of, bytes_of, fetch_request};
@@ -159,6 +161,33 @@ fn a_repeated_deletion_of_records_is_answered_when_it_is_durable() {
     // What is durable is known at once.
     ask_for_deletion(&mut stand, &mut clients[0], 4);
     assert!(stand.reply(&mut clients[0], 100).is_some());
+}
+
+/// Nothing can become durable any more: nobody waits for it.
+#[test]
+fn a_deletion_of_records_after_the_journal_has_failed_is_refused() {
+    let mut stand = Stand::new(1, &[]);
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 1, &[]), 0);
+    let batch = stand.batch(5, 10);
+    assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 0));
+    stand.world.pass(SECOND);
+    stand.world.disk().inject(Fault {
+        on: FaultOn::Write,
+        path_part: "/journal/".to_owned(),
+        after: 0,
+        times: u32::MAX,
+        kind: ErrorKind::Medium,
+    });
+    // The first one meets the failure, the second comes after it.
+    for offset in [3, 4] {
+        ask_for_deletion(&mut stand, &mut client, offset);
+        let reply = stand.reply(&mut client, 5_000).expect("an answer");
+        let mut body = reply.body;
+        let told = delete_records::Response::decode(&mut body, 2).expect("a response");
+        let part = &told.topics[0].partitions[0];
+        assert_eq!(part.error_code, 56, "KAFKA_STORAGE_ERROR, up to {offset}");
+    }
 }
 
 #[test]
