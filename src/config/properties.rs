@@ -28,8 +28,8 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// The text of a file. Java reads it as ISO-8859-1, people write UTF-8: what is valid UTF-8 is taken
-/// as that, since text in ISO-8859-1 hardly ever is by accident.
+/// The text of a file. Java reads it as ISO-8859-1, people write UTF-8: what is valid UTF-8 is
+/// taken as that, since text in ISO-8859-1 hardly ever is by accident.
 pub fn decode(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
