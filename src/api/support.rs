@@ -74,7 +74,8 @@ const ONE_NODE: &str = "there is one node";
 const SHARE: &str = "no share groups yet";
 const STREAMS: &str = "no streams groups yet";
 
-/// Requests of served APIs that are refused because what they ask for is not built.
+/// Requests of served APIs that are refused, or have nothing to tell, because what they ask for is
+/// not built.
 const REFUSED: &[(&str, &str)] = &[
     (
         "FindCoordinator for a transaction or a share group",
@@ -87,7 +88,17 @@ const REFUSED: &[(&str, &str)] = &[
     ("Produce of a transactional batch", "INVALID_TXN_STATE (48)"),
     ("`cleanup.policy` with `compact`", "INVALID_CONFIG (40)"),
     ("`remote.storage.enable=true`", "INVALID_CONFIG (40)"),
-    ("Fetch as a replica", "INVALID_REQUEST (42)"),
+    ("Fetch as a replica", "NOT_LEADER_OR_FOLLOWER (6)"),
+    (
+        "AlterConfigs or IncrementalAlterConfigs of a group, of client metrics, or of a broker's \
+         loggers",
+        "INVALID_REQUEST (42)",
+    ),
+    (
+        "DescribeConfigs of a group, of client metrics, or of the broker's loggers",
+        "an empty list: what their settings would act on is not built, so no defaults are shown \
+         as if they held",
+    ),
 ];
 
 /// The page `docs/protocol.md`.

@@ -2,6 +2,7 @@
 //! shard and once with three.
 
 mod admin;
+mod answers;
 mod broker;
 mod clients;
 mod groups;

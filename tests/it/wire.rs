@@ -1,8 +1,49 @@
-//! One Fetch by hand: what a topic's batches say of themselves, before any client has unpacked
-//! them.
+//! Requests by hand: what a topic's batches say of themselves, before any client has unpacked
+//! them, and what librdkafka does not ask.
 
+use net::wire::api::ApiKey;
+use net::wire::{Reader, RequestHeader, Writer};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+
+/// The body of the answer to one request, over a connection of its own.
+pub(crate) fn ask(
+    address: &str,
+    key: ApiKey,
+    version: i16,
+    encode: impl FnOnce(&mut Writer, i16),
+) -> Reader {
+    let mut writer = Writer::new();
+    let header = RequestHeader {
+        api_key: key,
+        api_version: version,
+        correlation_id: 7,
+        client_id: None,
+    };
+    header.encode(&mut writer);
+    encode(&mut writer, version);
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let mut answer = exchange(&mut stream, &writer.into_bytes());
+    let header = if version >= key.info().flexible_from {
+        5
+    } else {
+        4
+    };
+    Reader::new(answer.split_off(header).into())
+}
+
+/// The answer to one request, with its header.
+fn exchange(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
+    stream
+        .write_all(&(request.len() as i32).to_be_bytes())
+        .expect("sent");
+    stream.write_all(request).expect("sent");
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("an answer");
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).expect("an answer");
+    answer
+}
 
 /// A batch as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +96,7 @@ fn fetch(stream: &mut TcpStream, topic: &str, partition: i32, offset: i64) -> Ve
     request.extend(partition.to_be_bytes());
     request.extend(offset.to_be_bytes());
     request.extend((64_i32 << 20).to_be_bytes());
-    stream
-        .write_all(&(request.len() as i32).to_be_bytes())
-        .expect("sent");
-    stream.write_all(&request).expect("sent");
-
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).expect("an answer");
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).expect("an answer");
+    let mut answer = exchange(stream, &request);
     // Correlation id, throttle time, one topic with its name, one partition with its number.
     let at = 4 + 4 + 4 + 2 + topic.len() + 4 + 4;
     assert_eq!(answer[at..at + 2], [0, 0], "an error code");
