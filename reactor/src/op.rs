@@ -114,6 +114,9 @@ pub enum Op {
     SyncDir { path: PathBuf },
     /// -> [`Done::Listed`], in no particular order. May block the ring's thread; start-up only.
     ListDir { path: PathBuf },
+    /// statvfs of a path -> [`Done::Space`]. May block the ring's thread on a file system that is
+    /// asked over a network; seldom only.
+    Space { path: PathBuf },
     /// Takes an exclusive lock for the process, creating the file if absent -> [`Done::Ok`], also
     /// when another shard of this process took it before, or [`ErrorKind::Locked`]. Held until
     /// every shard has ended, or the process has and its last write is over; so a lock that is
@@ -155,6 +158,7 @@ pub enum Done {
     },
     Read(Bytes),
     Listed(Vec<DirEntry>),
+    Space(Space),
     Listening {
         sock: SockId,
         local: SocketAddr,
@@ -172,6 +176,14 @@ pub enum Done {
     Paused,
     Eof,
     Failed(IoError),
+}
+
+/// The file system that holds a path, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What this process could still fill: without what is kept for the superuser.
+    pub usable: u64,
 }
 
 /// Where a write over space that is already written stays in its place: then a flush of the device

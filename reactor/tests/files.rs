@@ -146,6 +146,21 @@ fn wall_ms() -> i64 {
 }
 
 #[test]
+fn the_space_of_a_file_system_is_told() {
+    let dir = Dir::new("space");
+    let (here, nowhere) = (dir.join(""), dir.join("nowhere"));
+    let results = one_by_one(move |done, _| {
+        let path = [&here, &nowhere].get(done.len()).copied()?.clone();
+        Some(Op::Space { path })
+    });
+    let Done::Space(space) = results[0] else {
+        panic!("{:?}", results[0])
+    };
+    assert!(space.total > 0 && space.usable <= space.total, "{space:?}");
+    assert!(matches!(&results[1], Done::Failed(e) if e.kind == ErrorKind::NotFound));
+}
+
+#[test]
 fn names_are_made_moved_listed_and_removed() {
     let began_ms = wall_ms();
     let dir = Dir::new("names");

@@ -6,10 +6,12 @@ use net::wire::Str;
 use net::wire::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic, Request, Response,
 };
+use reactor::op::Space;
 
 use crate::partition::answers::LogDirPart;
 use crate::shard::mail::{Answer, Call};
 
+use super::error::Code;
 use super::{Cx, FinishCx, Handled};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
@@ -24,14 +26,24 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         };
         topics.into_iter().flat_map(of).collect()
     });
-    let calls = (0..cx.shards).map(|shard| (shard, Call::LogDirs)).collect();
+    let mut calls: Vec<_> = (0..cx.shards).map(|shard| (shard, Call::LogDirs)).collect();
+    calls.push((0, Call::Spaces));
     Handled::work(cx, calls, move |cx, answers| {
-        let parts = answers.into_iter().flat_map(|answer| match answer {
-            Answer::LogDirs(parts) => parts,
-            _ => Vec::new(),
-        });
+        let (mut parts, mut spaces) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match answer {
+                Answer::LogDirs(more) => parts.extend(more),
+                Answer::Spaces(of) => spaces = of,
+                _ => {}
+            }
+        }
+        let dirs = cx.broker.log_dirs.iter();
+        let spaces: BTreeMap<&str, Space> = dirs
+            .zip(spaces)
+            .filter_map(|(dir, space)| Some((dir.as_str(), space?)))
+            .collect();
         let response = Response {
-            results: results(cx, parts, asked.as_ref()),
+            results: results(cx, parts, asked.as_ref(), &spaces),
             ..Default::default()
         };
         to.reply(|w, version| response.encode(w, version))
@@ -40,8 +52,9 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 
 fn results(
     cx: &FinishCx<'_>,
-    parts: impl Iterator<Item = LogDirPart>,
+    parts: Vec<LogDirPart>,
     asked: Option<&BTreeSet<(Str, i32)>>,
+    spaces: &BTreeMap<&str, Space>,
 ) -> Vec<DescribeLogDirsResult> {
     type Topics = BTreeMap<Str, Vec<DescribeLogDirsPartition>>;
     let mut dirs: BTreeMap<String, Topics> = BTreeMap::new();
@@ -73,10 +86,17 @@ fn results(
             partitions.sort_by_key(|part| part.partition_index);
             DescribeLogDirsTopic { name, partitions }
         };
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let space = spaces.get(&*dir);
+        // A directory whose file system does not answer is as offline as one can be here: what its
+        // partitions were is still told.
+        let error = space.map_or(Code::KAFKA_STORAGE_ERROR.0, |_| 0);
         DescribeLogDirsResult {
+            error_code: error,
+            total_bytes: space.map_or(-1, |space| bytes(space.total)),
+            usable_bytes: space.map_or(-1, |space| bytes(space.usable)),
             log_dir: dir.into(),
             topics: topics.into_iter().map(topic).collect(),
-            ..Default::default()
         }
     };
     dirs.into_iter().map(result).collect()

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use reactor::op::Space;
 use storage::store::StoreMail;
 use storage::types::PartitionId;
 
@@ -98,6 +99,8 @@ pub enum Call {
     },
     /// State of every partition of the shard, for DescribeLogDirs.
     LogDirs,
+    /// Room in the file systems of the log directories, for DescribeLogDirs.
+    Spaces,
     Group {
         partition: i32,
         call: Box<GroupCall>,
@@ -134,6 +137,8 @@ pub enum Answer {
     Truncated(Truncated),
     Producers(ProducerList),
     LogDirs(Vec<LogDirPart>),
+    /// In the order of the setting; `None` where the file system does not answer.
+    Spaces(Vec<Option<Space>>),
     Group(Box<GroupAnswer>),
     Control(Box<CommandAnswer>),
 }

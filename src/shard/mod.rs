@@ -14,6 +14,7 @@ pub mod pending;
 mod replay;
 mod requests;
 pub mod settings;
+mod spaces;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -37,6 +38,7 @@ use life::{Life, Phase};
 use mail::{Answer, Call, Mail, ReplyTo};
 use pending::Pending;
 use settings::ShardSettings;
+use spaces::Spaces;
 
 /// The shard number in the [`ReplyTo`] of appends that the broker itself makes.
 const INTERNAL: u16 = u16::MAX - 1;
@@ -77,6 +79,7 @@ pub struct Shard {
     sessions: FetchSessions,
     /// On shard 0: the connections of all shards.
     census: Census,
+    spaces: Spaces,
     image: Arc<Image>,
     /// Counts the images of this run: answers wait until every shard works by a version.
     image_version: u64,
@@ -114,6 +117,7 @@ impl Shard {
                 settings.seed ^ u64::from(number),
             ),
             census: Census::default(),
+            spaces: Spaces::default(),
             image: Arc::new(Image::default()),
             image_version: 0,
             applied: Arc::new(Image::default()),
@@ -149,11 +153,12 @@ impl Shard {
     }
 
     fn on_done(&mut self, token: Token, done: Done, now: Now) {
-        if (token.0 >> 56) as u8 == connections::ROOM {
-            self.connections
-                .on_done(token, done, now.mono, &mut self.ops);
-        } else {
-            self.store.on_done(token, done, now, &mut self.fx.store);
+        match (token.0 >> 56) as u8 {
+            connections::ROOM => self
+                .connections
+                .on_done(token, done, now.mono, &mut self.ops),
+            spaces::ROOM => self.fx.answers.extend(self.spaces.on_done(token, &done)),
+            _ => self.store.on_done(token, done, now, &mut self.fx.store),
         }
     }
 
@@ -208,6 +213,10 @@ impl Shard {
             Call::LogDirs => {
                 let answer = Answer::LogDirs(self.partitions.log_dirs(&self.store));
                 self.fx.answers.push((reply_to, answer));
+            }
+            Call::Spaces => {
+                let dirs = &self.settings.broker.log_dirs;
+                self.spaces.ask(reply_to, dirs, &mut self.ops);
             }
             Call::Group { partition, call } => self.group_call(reply_to, partition, *call, now),
             Call::Control(command) => self.control_call(reply_to, *command, now),

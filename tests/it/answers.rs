@@ -4,7 +4,7 @@ use crate::broker::Broker;
 use crate::clients::create;
 use crate::wire::ask;
 use net::wire::api::ApiKey;
-use net::wire::{Str, describe_configs, fetch, incremental_alter_configs};
+use net::wire::{Str, describe_configs, describe_log_dirs, fetch, incremental_alter_configs};
 
 /// `ConfigResource.Type`: loggers, client metrics, groups.
 const NOT_BUILT: [(i8, &str); 3] = [(8, "0"), (16, "metrics"), (32, "group")];
@@ -73,4 +73,43 @@ fn what_is_not_built_is_answered_as_the_protocol_page_says() {
     ] {
         assert!(page.contains(row), "{row}");
     }
+}
+
+fn log_dirs(address: &str) -> Vec<describe_log_dirs::DescribeLogDirsResult> {
+    let request = describe_log_dirs::Request { topics: None };
+    let key = ApiKey::DescribeLogDirs;
+    let mut reply = ask(address, key, 4, |w, v| request.encode(w, v));
+    let response = describe_log_dirs::Response::decode(&mut reply, 4).expect("a response");
+    assert_eq!(response.error_code, 0);
+    response.results
+}
+
+#[test]
+fn the_space_of_log_directories_is_told() {
+    let broker = Broker::start("space", 2, &[]);
+    let address = broker.address();
+    create(address, "t", 3, &[]);
+    let dirs = log_dirs(address);
+    assert_eq!((dirs.len(), dirs[0].error_code), (1, 0));
+    let (total, usable) = (dirs[0].total_bytes, dirs[0].usable_bytes);
+    assert!(
+        total > 0 && (0..=total).contains(&usable),
+        "{usable} of {total}"
+    );
+    let mut topics = dirs[0].topics.iter();
+    let topic = topics.find(|topic| &*topic.name == "t").expect("the topic");
+    assert_eq!(topic.partitions.len(), 3);
+
+    // Gone, as when its file system is unmounted.
+    let data = broker.data();
+    let away = data.with_extension("away");
+    std::fs::rename(&data, &away).expect("moved");
+    let dirs = log_dirs(address);
+    std::fs::rename(&away, &data).expect("moved back");
+    let told = (
+        dirs[0].error_code,
+        dirs[0].total_bytes,
+        dirs[0].usable_bytes,
+    );
+    assert_eq!(told, (56, -1, -1));
 }

@@ -107,7 +107,7 @@ impl Broker {
         self.child.take().expect("it runs").wait().expect("it ends")
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 }

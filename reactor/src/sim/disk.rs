@@ -4,7 +4,7 @@
 use super::block::{BLOCK, Content, Mood};
 use super::names::{Entry, Ino, Name, Names};
 use super::rng::Rng;
-use crate::op::{DirEntry, ErrorKind, InPlace, IoError, OpenMode};
+use crate::op::{DirEntry, ErrorKind, InPlace, IoError, OpenMode, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -166,6 +166,14 @@ impl Disk {
             .resolve_dir(path.as_ref())
             .map(|dir| self.dir_devices[&dir]);
         device.map_or(0, |device| self.devices[device].used)
+    }
+
+    /// A device without a bound is as large as can be told.
+    pub(super) fn space(&self, path: &Path) -> Outcome<Space> {
+        let device = &self.devices[self.dir_devices[&self.resolve_dir(path)?]];
+        let total = device.capacity.unwrap_or(u64::MAX);
+        let usable = total.saturating_sub(device.used);
+        Ok(Space { total, usable })
     }
 
     /// Lets operations fail from now on.

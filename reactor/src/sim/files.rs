@@ -33,6 +33,7 @@ impl Flight {
                 | Op::Close { .. }
                 | Op::Read { .. }
                 | Op::ListDir { .. }
+                | Op::Space { .. }
                 | Op::Lock { .. }
         )
     }
@@ -192,6 +193,7 @@ impl Files {
             Op::RemoveDir { path } => disk.remove_dir(path)?,
             Op::SyncDir { path } => disk.sync_dir(path, flight.start)?,
             Op::ListDir { path } => return Ok(Done::Listed(disk.list(path)?)),
+            Op::Space { path } => return Ok(Done::Space(disk.space(path)?)),
             Op::Lock { path } => {
                 // Shards of one process share its locks.
                 match self.locks.get(path) {

@@ -581,6 +581,7 @@ fn digest(done: &Done) -> u64 {
         Done::Opened { len, .. } => 2 ^ mix(*len),
         Done::Read(bytes) => 3 ^ sample(bytes),
         Done::Listed(entries) => 4 ^ mix(entries.len() as u64),
+        Done::Space(space) => 12 ^ mix(space.total ^ mix(space.usable)),
         Done::Listening { sock, .. } => 5 ^ mix(sock.0),
         Done::Accepted { sock, .. } => 6 ^ mix(sock.0),
         Done::TurnedAway { peer } => 11 ^ u64::from(peer.port()),

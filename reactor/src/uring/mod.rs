@@ -155,6 +155,7 @@ impl Io {
             Op::CreateDir { path } => self.create_dir(token, path),
             Op::SyncDir { path } => self.sync_dir(token, &path),
             Op::ListDir { path } => self.list_dir(token, &path),
+            Op::Space { path } => self.space(token, &path),
             Op::Lock { path } => self.lock(token, path, give_up),
             Op::Listen { addr } => self.listen(token, addr, give_up),
             Op::Accept { sock } => self.accept(token, sock),

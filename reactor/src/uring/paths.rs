@@ -4,7 +4,7 @@ use super::Io;
 use super::files::c_path;
 use super::slots::{InFlight, Target, Work};
 use super::table::{failed, failed_io};
-use crate::op::{DirEntry, Done, Token};
+use crate::op::{DirEntry, Done, Space, Token};
 use io_uring::{opcode, squeue, types};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -78,6 +78,11 @@ impl Io {
         self.done(token, done);
     }
 
+    pub(super) fn space(&mut self, token: Token, path: &Path) {
+        let done = space(path).map_or_else(|error| failed_io(&error), Done::Space);
+        self.done(token, done);
+    }
+
     /// A completion of an operation that is on no open file or socket.
     pub(super) fn path_completed(&mut self, token: Token, work: Work, result: i32) {
         let again = matches!(-result, libc::EINTR | libc::EAGAIN) && !self.ending;
@@ -102,6 +107,23 @@ fn without_target(token: Token, work: Work) -> InFlight {
         target: Target::None,
         work,
     }
+}
+
+fn space(path: &Path) -> io::Result<Space> {
+    let path = c_path(path)?;
+    // SAFETY: all-zero is a valid value of the structure; the kernel writes into a local one, and
+    // the path is text that ends in zero and outlives the call.
+    let (done, fs) = unsafe {
+        let mut fs: libc::statvfs64 = std::mem::zeroed();
+        (libc::statvfs64(path.as_ptr(), &raw mut fs), fs)
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Space {
+        total: fs.f_blocks.saturating_mul(fs.f_frsize),
+        usable: fs.f_bavail.saturating_mul(fs.f_frsize),
+    })
 }
 
 fn list(path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -292,6 +292,7 @@ fn words(op: &Op) -> String {
         Op::CreateDir { path } => named("create directory", path),
         Op::SyncDir { path } => named("sync directory", path),
         Op::ListDir { path } => named("list", path),
+        Op::Space { path } => named("ask for the space of", path),
         Op::Lock { path } => named("lock", path),
         Op::Write { .. } => "write".to_owned(),
         Op::Read { .. } => "read".to_owned(),
