@@ -8,7 +8,7 @@ use net::wire::describe_log_dirs::{
 };
 use reactor::op::Space;
 
-use crate::partition::answers::LogDirPart;
+use crate::partition::answers::LogDirs;
 use crate::shard::mail::{Answer, Call};
 
 use super::error::Code;
@@ -29,10 +29,13 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let mut calls: Vec<_> = (0..cx.shards).map(|shard| (shard, Call::LogDirs)).collect();
     calls.push((0, Call::Spaces));
     Handled::work(cx, calls, move |cx, answers| {
-        let (mut parts, mut spaces) = (Vec::new(), Vec::new());
+        let (mut all, mut spaces) = (LogDirs::default(), Vec::new());
         for answer in answers {
             match answer {
-                Answer::LogDirs(more) => parts.extend(more),
+                Answer::LogDirs(more) => {
+                    all.parts.extend(more.parts);
+                    all.broken.extend(more.broken);
+                }
                 Answer::Spaces(of) => spaces = of,
                 _ => {}
             }
@@ -43,7 +46,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
             .filter_map(|(dir, space)| Some((dir.as_str(), space?)))
             .collect();
         let response = Response {
-            results: results(cx, parts, asked.as_ref(), &spaces),
+            results: results(cx, all, asked.as_ref(), &spaces),
             ..Default::default()
         };
         to.reply(|w, version| response.encode(w, version))
@@ -52,7 +55,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 
 fn results(
     cx: &FinishCx<'_>,
-    parts: Vec<LogDirPart>,
+    all: LogDirs,
     asked: Option<&BTreeSet<(Str, i32)>>,
     spaces: &BTreeMap<&str, Space>,
 ) -> Vec<DescribeLogDirsResult> {
@@ -61,7 +64,7 @@ fn results(
     for dir in cx.broker.log_dirs.iter().cloned() {
         dirs.insert(dir, BTreeMap::new());
     }
-    for part in parts {
+    for part in all.parts {
         let Some(topic) = cx.image.topic_by_id(part.id.topic) else {
             continue;
         };
@@ -88,11 +91,14 @@ fn results(
         };
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let space = spaces.get(&*dir);
-        // A directory whose file system does not answer is as offline as one can be here: what its
-        // partitions were is still told.
-        let error = space.map_or(Code::KAFKA_STORAGE_ERROR.0, |_| 0);
+        // Its partitions are told all the same: what they hold may still be read.
+        let failed = space.is_none() || all.broken.contains(&dir);
         DescribeLogDirsResult {
-            error_code: error,
+            error_code: if failed {
+                Code::KAFKA_STORAGE_ERROR.0
+            } else {
+                0
+            },
             total_bytes: space.map_or(-1, |space| bytes(space.total)),
             usable_bytes: space.map_or(-1, |space| bytes(space.usable)),
             log_dir: dir.into(),

@@ -120,6 +120,14 @@ pub struct ActiveProducer {
 
 pub type ProducerList = Result<Vec<ActiveProducer>, Trouble>;
 
+/// What a shard has in the log directories, for DescribeLogDirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogDirs {
+    pub parts: Vec<LogDirPart>,
+    /// Those that take no more appends of this shard.
+    pub broken: Vec<String>,
+}
+
 /// One partition in a log directory, for DescribeLogDirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogDirPart {

@@ -1,12 +1,14 @@
 //! Questions about one partition: offsets by time, epochs, producers, sizes; DeleteRecords.
 
+use std::path::Path;
+
 use reactor::op::Now;
 use storage::store::{Finding, Found as TimeFound, ReadError, Store, TimeQuery};
 use storage::types::{PartitionId, Ticket};
 
 use crate::shard::mail::{Answer, PartitionAsk, ReplyTo};
 
-use super::answers::{ActiveProducer, Found, LogDirPart, TimeAnswer, Trouble};
+use super::answers::{ActiveProducer, Found, LogDirPart, LogDirs, TimeAnswer, Trouble};
 use super::fetch::read_trouble;
 use super::{Fx, Partitions};
 
@@ -183,18 +185,22 @@ impl Partitions {
         Ok(view.collect())
     }
 
-    /// Where each partition lies and how large it is.
+    /// Where each partition lies and how large it is, and which directories have failed.
     #[must_use]
-    pub fn log_dirs(&self, store: &Store) -> Vec<LogDirPart> {
+    pub fn log_dirs(&self, store: &Store) -> LogDirs {
+        let text = |dir: &Path| dir.to_string_lossy().into_owned();
         let part = |(id, partition): (&PartitionId, &super::Partition)| {
             let info = store.info(partition.slot);
             LogDirPart {
                 id: *id,
-                dir: info.dir.to_string_lossy().into_owned(),
+                dir: text(&info.dir),
                 size_bytes: info.size_bytes,
             }
         };
-        self.by_id.iter().map(part).collect()
+        LogDirs {
+            parts: self.by_id.iter().map(part).collect(),
+            broken: store.broken_dirs().map(text).collect(),
+        }
     }
 }
 

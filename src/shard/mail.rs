@@ -11,7 +11,7 @@ use crate::cluster::command::{Answer as CommandAnswer, Command};
 use crate::cluster::image::Image;
 use crate::coordinator::group::{GroupAnswer, GroupCall};
 use crate::partition::answers::{
-    EpochEnd, FetchedPart, LogDirPart, ProducedPart, ProducerList, TimeAnswer, Truncated,
+    EpochEnd, FetchedPart, LogDirs, ProducedPart, ProducerList, TimeAnswer, Truncated,
 };
 use crate::partition::calls::{FetchCall, ProduceCall};
 
@@ -136,7 +136,7 @@ pub enum Answer {
     EpochEnd(EpochEnd),
     Truncated(Truncated),
     Producers(ProducerList),
-    LogDirs(Vec<LogDirPart>),
+    LogDirs(LogDirs),
     /// In the order of the setting; `None` where the file system does not answer.
     Spaces(Vec<Option<Space>>),
     Group(Box<GroupAnswer>),

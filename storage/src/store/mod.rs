@@ -31,7 +31,7 @@ use recycle::{Pool, Spare};
 use round::RoundEnd;
 use script::{Outcome, Script, Scripts};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A quiet journal gets its closing round this long after the last acknowledgement, in ms.
 const CLOSE_AFTER_MS: u64 = 100;
@@ -411,6 +411,12 @@ impl Store {
             why: why.to_owned(),
             slot: Some(slot),
         });
+    }
+
+    /// The log directories whose journal takes no more appends of this shard.
+    pub fn broken_dirs(&self) -> impl Iterator<Item = &Path> {
+        let broken = |vol: &&Volume| vol.journal.broken.is_some();
+        self.vols.iter().filter(broken).map(|vol| &*vol.dir)
     }
 
     /// Takes no more appends for a whole journal.

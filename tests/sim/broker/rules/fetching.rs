@@ -1,7 +1,7 @@
 //! Long polls, budgets, sessions and what an epoch tells.
 
 use net::wire::api::ApiKey;
-use net::wire::{Reader, Str, delete_records, fetch, list_offsets, metadata};
+use net::wire::{Reader, Str, delete_records, describe_log_dirs, fetch, list_offsets, metadata};
 use net::wire::{offset_for_leader_epoch, offset_for_leader_epoch as epochs};
 use reactor::op::ErrorKind;
 use reactor::sim::{Fault, FaultOn};
@@ -188,6 +188,39 @@ fn a_deletion_of_records_after_the_journal_has_failed_is_refused() {
         let part = &told.topics[0].partitions[0];
         assert_eq!(part.error_code, 56, "KAFKA_STORAGE_ERROR, up to {offset}");
     }
+}
+
+#[test]
+fn a_log_directory_whose_journal_has_failed_is_told() {
+    let mut stand = Stand::new(3, &[]);
+    stand.world.disk().set_capacity("/disk", Some(1 << 30));
+    let mut client = stand.client();
+    assert_eq!(stand.create(&mut client, "t", 3, &[]), 0);
+    let mut told = |stand: &mut Stand| {
+        let request = describe_log_dirs::Request { topics: None };
+        let answer = ask!(stand, client, DescribeLogDirs 4, describe_log_dirs, request);
+        assert_eq!(answer.results.len(), 1);
+        let result = &answer.results[0];
+        let mut topics = result.topics.iter();
+        let topic = topics.find(|topic| &*topic.name == "t");
+        let used = stand.world.disk().space_used("/disk") as i64;
+        assert_eq!(result.total_bytes, 1 << 30);
+        assert_eq!(result.usable_bytes, (1 << 30) - used);
+        (result.error_code, topic.map(|topic| topic.partitions.len()))
+    };
+    assert_eq!(told(&mut stand), (0, Some(3)));
+    stand.world.disk().inject(Fault {
+        on: FaultOn::Write,
+        path_part: "/journal/".to_owned(),
+        after: 0,
+        times: u32::MAX,
+        kind: ErrorKind::Medium,
+    });
+    let mut writer = stand.client();
+    let batch = stand.batch(1, 10);
+    let refused = stand.produce(&mut writer, ("t", 0), batch);
+    assert_eq!(refused.0, 56, "KAFKA_STORAGE_ERROR");
+    assert_eq!(told(&mut stand), (56, Some(3)));
 }
 
 #[test]
