@@ -528,7 +528,7 @@ impl Store {
 }
 
 impl Volume {
-    fn new(dir: &std::path::Path, shard: u16, journal_bytes: u64, recycle_bytes_max: u64) -> Self {
+    fn new(dir: &Path, shard: u16, journal_bytes: u64, recycle_bytes_max: u64) -> Self {
         Self {
             dir: dir.to_owned(),
             journal: Journal::new(dir, shard, journal_bytes),
