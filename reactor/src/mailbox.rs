@@ -234,14 +234,10 @@ impl<M: Send> Post<M> {
         &self.inbox().waker
     }
 
-    /// Mails that other shards' mailboxes have not taken yet.
-    pub(crate) fn waiting_for_shards(&self) -> usize {
-        self.waiting_count - self.waiting.last().map_or(0, VecDeque::len)
-    }
-
-    /// Mails that bounded mailboxes have not taken yet.
+    /// Mails that other shards' mailboxes have not taken yet. What ordinary threads have not taken is
+    /// no reason to take in less: they print, and a terminal may stand still.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting_count
+        self.waiting_count - self.waiting.last().map_or(0, VecDeque::len)
     }
 
     /// Whether mail waits that nobody will wake this shard for: [`CONTROL`]'s has no bell.

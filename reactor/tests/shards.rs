@@ -6,6 +6,7 @@ use reactor::op::{CONTROL, Done, ErrorKind, Op, Outbox, ShardId, Token};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use support::{Dir, Event, config, run_with};
 
 #[derive(Debug)]
@@ -98,6 +99,35 @@ fn a_flood_arrives_whole_and_in_order_and_the_sender_sees_what_waits() {
     let handle = run_with(&config(2), (0..2).map(make).collect());
     let (_, said) = handle.inbox().recv().expect("the flood's end");
     assert!(matches!(said, Talk::Said(text) if text == "true"));
+    handle.join();
+}
+
+/// A machine that takes in less while its mail waits must learn when to go on, also if nothing else
+/// happens.
+#[test]
+fn a_shard_is_stepped_when_its_mail_has_left() {
+    let mut waited = false;
+    let make = |_| {
+        move |event: Event<Talk>, out: &mut Outbox<Talk>| match event {
+            Event::Start(ShardId(0), _) => {
+                let flood = (0..20_000).map(|n| (ShardId(1), Talk::Flood(n)));
+                out.mail.extend(flood);
+                out.wake_at = Some(reactor::op::Mono(0));
+            }
+            Event::Turn(_, 0) if std::mem::take(&mut waited) => {
+                out.mail.push((CONTROL, Talk::End));
+            }
+            Event::Turn(_, waiting) => waited |= waiting > 0,
+            Event::Mail(_, Talk::End) => out.exit = true,
+            _ => {}
+        }
+    };
+    let handle = run_with(&config(2), (0..2).map(make).collect());
+    let told = handle.inbox().recv_timeout(Duration::from_secs(60));
+    assert!(matches!(told, Ok((ShardId(0), Talk::End))), "{told:?}");
+    for id in 0..2 {
+        handle.send(ShardId(id), Talk::End).expect("running");
+    }
     handle.join();
 }
 

@@ -360,7 +360,7 @@ impl<M: Machine> World<M> {
         let now = self.now();
         let waiting: usize = self
             .channels
-            .range((id, ShardId(0))..=(id, ShardId(u16::MAX)))
+            .range((id, ShardId(0))..(id, CONTROL))
             .map(|(_, channel)| channel.waiting.len())
             .sum();
         let shard = &mut self.shards[usize::from(id.0)];

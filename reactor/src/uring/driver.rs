@@ -25,6 +25,8 @@ pub(crate) struct Driver<M: Machine> {
     inputs: Vec<Input<M::Mail>>,
     out: Outbox<M::Mail>,
     pace: Pace,
+    /// The last step was told that mail waits: another follows when it has left.
+    held: bool,
 }
 
 /// How much is received. At a high rate one sleep for many completions costs far less than a sleep
@@ -47,6 +49,7 @@ impl<M: Machine> Driver<M> {
             inputs: Vec::new(),
             out: Outbox::default(),
             pace: Pace::default(),
+            held: false,
         }
     }
 
@@ -58,7 +61,8 @@ impl<M: Machine> Driver<M> {
             let now = read_clocks();
             self.drain(now.mono);
             let due = self.out.wake_at.is_some_and(|at| at <= now.mono);
-            if first || due || !self.inputs.is_empty() {
+            let freed = self.held && self.post.waiting() == 0;
+            if first || due || freed || !self.inputs.is_empty() {
                 first = false;
                 self.step(now);
             }
@@ -86,6 +90,7 @@ impl<M: Machine> Driver<M> {
     fn step(&mut self, now: Now) {
         self.out.wake_at = None;
         let waiting = self.post.waiting();
+        self.held = waiting > 0;
         self.machine
             .step(now, &mut self.inputs, waiting, &mut self.out);
         self.inputs.clear();
@@ -134,7 +139,7 @@ impl<M: Machine> Driver<M> {
     fn deliver_last_mail(mut self) {
         self.post.flush();
         self.post.ring_bells();
-        while self.post.waiting_for_shards() > 0 {
+        while self.post.waiting() > 0 {
             std::thread::sleep(std::time::Duration::from_millis(1));
             // Others may wait for room here in turn.
             self.post.receive(|_, _| ());
