@@ -97,12 +97,11 @@ pub struct Partitions {
     produces: BTreeMap<u64, ParkedProduce>,
     /// Parts that have to wait, in arrival order: nothing overtakes them.
     stalled: VecDeque<StalledPart>,
-    /// Whether the first of them waits for memory, and not only for the next step.
-    memory_is_short: bool,
     /// Bytes that compressed batches have inflated to in this step.
     inflated: usize,
-    /// When to try them again. Memory comes back with a flush, but also when a client takes its
-    /// replies or is closed, which nobody tells.
+    /// When to try the first of them again, if it waits for memory and not only for the next step.
+    /// Memory comes back with a flush, but also when a client takes its replies or is closed, which
+    /// nobody tells.
     retry_at: Option<Mono>,
     fetches: BTreeMap<u64, ParkedFetch>,
     /// Parked fetches by where their answer goes, for [`Partitions::hurry`].
@@ -182,7 +181,7 @@ impl Partitions {
     /// Whether appends wait for memory: the shard should take in less.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        self.memory_is_short && !self.stalled.is_empty()
+        self.retry_at.is_some() && !self.stalled.is_empty()
     }
 
     /// The next instant at which [`Partitions::tick`] has something to do.
@@ -211,8 +210,7 @@ impl Partitions {
                 Parked::Fetch(id) => self.finish_fetch(id, now, store, fx),
             }
         }
-        let due = self.retry_at.take_if(|at| *at <= now.mono).is_some();
-        if due || !self.memory_is_short {
+        if self.retry_at.is_none_or(|at| at <= now.mono) {
             self.retry_stalled(now, store, fx);
         }
     }

@@ -60,7 +60,7 @@ impl Partitions {
             if self.stalled.is_empty() && !self.has_inflated_enough() {
                 self.append_part(id, part, now, store);
             } else {
-                self.stalled.push_back(StalledPart { produce: id, part });
+                self.stall(StalledPart { produce: id, part }, None);
             }
         }
         self.answer_if_done(id, fx);
@@ -76,7 +76,7 @@ impl Partitions {
                 break;
             };
             let before = self.stalled.len();
-            self.memory_is_short = false;
+            self.retry_at = None;
             // A request that has timed out is answered; its parts are not appended behind its back.
             if self.produces.contains_key(&produce) {
                 self.append_part(produce, part, now, store);
@@ -87,6 +87,14 @@ impl Partitions {
                 break;
             }
         }
+    }
+
+    /// Lets a part wait: for memory until `again`, or for the next step.
+    fn stall(&mut self, part: StalledPart, again: Option<Mono>) {
+        if self.stalled.is_empty() || again.is_some() {
+            self.retry_at = again;
+        }
+        self.stalled.push_back(part);
     }
 
     /// Whether inflating more now would keep everybody else of this shard waiting for too long.
@@ -137,10 +145,8 @@ impl Partitions {
                 partition.produces.insert(at, (needed, produce, index));
             }
             Err(AppendError::Busy) => {
-                self.stalled.push_back(StalledPart { produce, part });
-                self.memory_is_short = true;
                 let again = now.mono.after_ms(RETRY_MS);
-                self.retry_at.get_or_insert(again);
+                self.stall(StalledPart { produce, part }, Some(again));
             }
             Err(error) => parked.refuse(index, append_refusal(&error, log_start)),
         }
