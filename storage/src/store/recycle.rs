@@ -286,19 +286,11 @@ impl Store {
             }
         };
         if !offered {
-            let left_open = outcome.opened.filter(|_| {
-                let failure = outcome.failure();
-                failure.is_some_and(|failure| failure.step <= 1)
-            });
-            let closes = left_open.map(|opened| Op::Close { file: opened.file });
             let mut unlinks = unlinks_of(&vol.dir, log, base);
             unlinks.push(Op::Unlink {
                 path: vol.pool.path(spare),
             });
-            let script = Script::new()
-                .then(closes.into_iter().collect())
-                .then(unlinks)
-                .keep_going();
+            let script = Script::new().then(unlinks).keep_going();
             self.run(script, Then::Nothing, fx);
         }
         self.pump(slot, now, fx);

@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 /// Stands for the file that the script opened last.
 pub(crate) const OPENED: FileId = FileId(u32::MAX);
 
+/// Operations of one step at most: what unlinks a partition of many segments must not fill the
+/// queues of the kernel.
+const STEP_OPS_MAX: usize = 1024;
+
 /// Operations in the order they have to be durable in.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
@@ -23,8 +27,12 @@ impl Script {
         Self::default()
     }
 
-    /// Adds a step; an empty one is left out.
-    pub(crate) fn then(mut self, ops: Vec<Op>) -> Self {
+    /// Adds a step; an empty one is left out, a very long one becomes several.
+    pub(crate) fn then(mut self, mut ops: Vec<Op>) -> Self {
+        while ops.len() > STEP_OPS_MAX {
+            let rest = ops.split_off(STEP_OPS_MAX);
+            self.steps.push_back(std::mem::replace(&mut ops, rest));
+        }
         if !ops.is_empty() {
             self.steps.push_back(ops);
         }
@@ -107,6 +115,8 @@ impl Failure {
 /// What a finished script brings back. Results are in the order of the operations.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
+    /// The file opened last. After a failure only if it is still open: where the script would have
+    /// closed it, it has been closed.
     pub(crate) opened: Option<OpenedFile>,
     pub(crate) reads: Vec<Bytes>,
     pub(crate) listed: Vec<Vec<DirEntry>>,
@@ -131,6 +141,8 @@ struct Running<T> {
     step: usize,
     waiting: usize,
     words: Vec<String>,
+    /// The file opened last, until the script closes it.
+    open: Option<FileId>,
     reads: Vec<(usize, usize, Bytes)>,
     lists: Vec<(usize, usize, Vec<DirEntry>)>,
     outcome: Outcome,
@@ -169,6 +181,7 @@ impl<T> Scripts<T> {
             step: 0,
             waiting: 0,
             words: Vec::new(),
+            open: None,
             reads: Vec::new(),
             lists: Vec::new(),
             outcome: Outcome::default(),
@@ -192,11 +205,16 @@ impl<T> Scripts<T> {
             return None;
         }
         running.step += 1;
-        let go_on = running.outcome.failures.is_empty() || running.script.keep_going;
-        if go_on && running.issue(id, ops) {
+        if !(running.outcome.failures.is_empty() || running.script.keep_going) {
+            running.abandon();
+        }
+        if running.issue(id, ops) {
             return None;
         }
         let mut running = self.running.remove(&id)?;
+        if running.open.is_none() && !running.outcome.failures.is_empty() {
+            running.outcome.opened = None;
+        }
         running
             .reads
             .sort_by_key(|(step, index, _)| (*step, *index));
@@ -214,16 +232,33 @@ impl<T> Scripts<T> {
 }
 
 impl<T> Running<T> {
+    /// Nothing follows but the closing of the file that is open, if that was to come.
+    fn abandon(&mut self) {
+        let closing = |op: &Op| match op {
+            Op::Close { file } => *file == OPENED || Some(*file) == self.open,
+            _ => false,
+        };
+        let closes = self.open.is_some() && self.script.steps.iter().flatten().any(closing);
+        self.script.steps.clear();
+        if closes {
+            self.script
+                .steps
+                .push_back(vec![Op::Close { file: OPENED }]);
+        }
+    }
+
     fn issue(&mut self, id: u64, out: &mut Vec<(Token, Op)>) -> bool {
         let Some(ops) = self.script.steps.pop_front() else {
             return false;
         };
-        assert!(ops.len() <= 1 << 16, "a step has at most 65536 operations");
         self.waiting = ops.len();
         self.words = ops.iter().map(words).collect();
         for (index, mut op) in ops.into_iter().enumerate() {
             if let Some(opened) = self.outcome.opened {
                 put_file(&mut op, opened.file);
+            }
+            if matches!(op, Op::Close { file } if Some(file) == self.open) {
+                self.open = None;
             }
             let token = u64::from(TOKEN_TAG) << 56 | id << 16 | index as u64;
             out.push((Token(token), op));
@@ -240,6 +275,7 @@ impl<T> Running<T> {
                 direct,
                 in_place,
             } => {
+                self.open = Some(file);
                 self.outcome.opened = Some(OpenedFile {
                     file,
                     len,
@@ -299,5 +335,104 @@ fn words(op: &Op) -> String {
         Op::Sync { .. } => "sync".to_owned(),
         Op::Allocate { .. } => "allocate".to_owned(),
         _ => "operation".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reactor::op::IoError;
+
+    fn open() -> Op {
+        Op::Open {
+            path: "a".into(),
+            mode: OpenMode::Read,
+            direct: false,
+        }
+    }
+
+    fn opened(file: u32) -> Done {
+        Done::Opened {
+            file: FileId(file),
+            len: 0,
+            direct: false,
+            in_place: None,
+        }
+    }
+
+    fn failed() -> Done {
+        Done::Failed(IoError {
+            kind: ErrorKind::Medium,
+            errno: 5,
+        })
+    }
+
+    /// Runs a script whose operations end as `ends` says, in order; the files closed, and the end.
+    fn run(script: Script, ends: Vec<Done>) -> (Vec<FileId>, Outcome) {
+        let (mut scripts, mut ops, mut closed) = (Scripts::new(), Vec::new(), Vec::new());
+        scripts.run(script, (), &mut ops);
+        let mut ends = ends.into_iter();
+        let mut outcome = None;
+        while let Some((token, op)) = ops.pop() {
+            let done = if let Op::Close { file } = op {
+                closed.push(file);
+                Done::Ok
+            } else {
+                ends.next().expect("one more operation")
+            };
+            if let Some((_, end)) = scripts.done(token, done, &mut ops) {
+                outcome = Some(end);
+            }
+        }
+        assert!(scripts.is_idle());
+        (closed, outcome.expect("an end"))
+    }
+
+    fn read() -> Op {
+        Op::Read {
+            file: OPENED,
+            pos: 0,
+            len: 1,
+        }
+    }
+
+    #[test]
+    fn a_file_is_closed_also_when_its_script_fails() {
+        let script = || {
+            Script::new()
+                .then(vec![open()])
+                .then(vec![read()])
+                .then(vec![Op::Close { file: OPENED }])
+        };
+        let (closed, end) = run(script(), vec![opened(3), failed()]);
+        assert_eq!(closed, [FileId(3)]);
+        assert!(end.opened.is_none() && end.failure().is_some());
+        // One that never opened closes nothing, also when the one before it was closed.
+        let twice = script().join(script());
+        let (closed, end) = run(twice, vec![opened(3), Done::Ok, failed()]);
+        assert_eq!(closed, [FileId(3)]);
+        assert!(end.opened.is_none());
+        // Where the script leaves it open, it is handed over.
+        let kept = Script::new().then(vec![open()]).then(vec![read()]);
+        let (closed, end) = run(kept, vec![opened(3), failed()]);
+        assert_eq!(closed, []);
+        assert_eq!(end.opened.map(|opened| opened.file), Some(FileId(3)));
+    }
+
+    #[test]
+    fn a_partition_of_very_many_files_is_unlinked_in_steps() {
+        let path = || "a".into();
+        let ops: Vec<Op> = (0..70_000).map(|_| Op::Unlink { path: path() }).collect();
+        let (mut scripts, mut out) = (Scripts::new(), Vec::new());
+        scripts.run(Script::new().then(ops), (), &mut out);
+        let (mut seen, mut most) = (0, 0);
+        while !scripts.is_idle() {
+            most = most.max(out.len());
+            for (token, _) in std::mem::take(&mut out) {
+                seen += 1;
+                scripts.done(token, Done::Ok, &mut out);
+            }
+        }
+        assert_eq!((seen, most), (70_000, STEP_OPS_MAX));
     }
 }
