@@ -23,9 +23,6 @@ use std::path::{Path, PathBuf};
 /// A person is told after this long, in ms, that a lock is waited for.
 const LOCK_TOLD_AFTER_MS: u64 = 500;
 
-/// Bytes of an extent read at once while it is checked.
-const EXTENT_STRIDE: u64 = 4 << 20;
-
 /// What a step of the start waits for.
 #[derive(Debug)]
 pub(crate) enum BootStep {
@@ -85,6 +82,8 @@ pub(crate) struct Boot {
     reported: u16,
     chains: Vec<Chain>,
     bad_rounds: HashSet<usize>,
+    /// Shard 0: extents that are still to be checked, and how many are being checked.
+    to_check: VecDeque<(Script, BootStep)>,
     checks: usize,
     metadata_ready: bool,
     opened_shards: u16,
@@ -526,98 +525,6 @@ impl Store {
         }
     }
 
-    /// Reads the extents that the last rounds of some chains name (rules 19 and 20).
-    fn check_last_rounds(&mut self, chains: &[usize], fx: &mut Fx) {
-        if armed(Canary::LastRoundUnchecked) {
-            return;
-        }
-        let revived = replay(&self.boot.chains);
-        let alive: Option<HashSet<PartitionId>> = self
-            .boot
-            .alive
-            .as_ref()
-            .map(|alive| alive.iter().map(|partition| partition.id).collect());
-        let mut scripts = Vec::new();
-        for &chain in chains {
-            let Some(last) = self.boot.chains[chain].rounds.last() else {
-                continue;
-            };
-            for entry in &last.entries {
-                let Entry::Extent {
-                    id,
-                    base,
-                    pos,
-                    len,
-                    crc,
-                    ..
-                } = entry
-                else {
-                    continue;
-                };
-                let lives = *id == METADATA || alive.as_ref().is_some_and(|all| all.contains(id));
-                let known = revived.get(id).filter(|known| known.chain() == chain);
-                let needed = known.is_some_and(|known| known.needs(*base));
-                if !((lives && needed) || armed(Canary::DeadExtentsChecked)) {
-                    continue;
-                }
-                let dir = &self.config.dirs[self.boot.chains[chain].dir];
-                let path = names::segment(dir, id, *base);
-                let script = read_extent(path, *pos, *len);
-                let extent = (*pos, *len, *crc);
-                scripts.push((
-                    script,
-                    BootStep::Checked {
-                        chain,
-                        extent,
-                        id: *id,
-                        base: *base,
-                    },
-                ));
-            }
-        }
-        self.boot.checks = scripts.len();
-        for (script, step) in scripts {
-            self.run(script, Then::Boot(step), fx);
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of one step and what every step takes"
-    )]
-    fn checked(
-        &mut self,
-        chain: usize,
-        extent: (u64, u64, u32),
-        id: PartitionId,
-        base: i64,
-        outcome: &Outcome,
-        now: Now,
-        fx: &mut Fx,
-    ) {
-        if let Some(opened) = outcome.opened {
-            let close = Script::new().then(vec![Op::Close { file: opened.file }]);
-            self.run(close, Then::Nothing, fx);
-        }
-        let (_, len, crc) = extent;
-        let mut reads = outcome.reads.iter();
-        let header = reads.next().and_then(|block| SegmentHeader::decode(block));
-        let own = header.is_some_and(|header| header.id == id && header.base == base);
-        let own = own || armed(Canary::NoSegmentHeader);
-        let (mut sum, mut seen) = (0, 0);
-        for bytes in reads {
-            sum = crc32c::crc32c_append(sum, bytes);
-            seen += bytes.len() as u64;
-        }
-        if outcome.failure().is_some() || !own || seen != len || sum != crc {
-            self.boot.bad_rounds.insert(chain);
-        }
-        self.boot.checks -= 1;
-        if self.boot.checks == 0 {
-            self.last_rounds_known(now, fx);
-        }
-    }
-
     /// Drops the last rounds that were never complete, and hands the partitions out.
     fn last_rounds_known(&mut self, now: Now, fx: &mut Fx) {
         let bad = std::mem::take(&mut self.boot.bad_rounds);
@@ -723,31 +630,6 @@ impl Store {
     }
 }
 
-fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {
-    let mut script = Script::new()
-        .then(vec![Op::Open {
-            path,
-            mode: OpenMode::Read,
-            direct: true,
-        }])
-        .then(vec![Op::Read {
-            file: OPENED,
-            pos: 0,
-            len: BLOCK_U64 as u32,
-        }]);
-    let mut at = pos;
-    while at < pos + len {
-        let now = (pos + len - at).min(EXTENT_STRIDE);
-        script = script.then(vec![Op::Read {
-            file: OPENED,
-            pos: at,
-            len: now as u32,
-        }]);
-        at += now;
-    }
-    script
-}
-
 /// A directory without its journals: to begin anew would make a new, empty cluster of it.
 fn journals_gone(dir: &Path) -> String {
     format!(
@@ -765,6 +647,9 @@ const fn mix(seed: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+/// Whether the journals' last rounds are complete.
+mod checks;
 
 /// What the directories say of themselves.
 mod directories;

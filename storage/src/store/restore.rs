@@ -3,7 +3,7 @@
 
 use super::api::Fx;
 use super::read::{READ_AHEAD_MAX, Stage, disk};
-use super::script::{OPENED, OpenedFile, Outcome, Script};
+use super::script::{Failure, OPENED, OpenedFile, Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
 use crate::epochs::Epochs;
@@ -19,7 +19,7 @@ use crate::producer::Producers;
 use crate::types::METADATA;
 use bytes::Bytes;
 use reactor::buf::Arena;
-use reactor::op::{FileId, Now, Op, OpenMode};
+use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,8 +78,36 @@ enum Next {
     Replay,
     Done,
     Damaged(String),
+    /// Something could not be read: that says nothing about what is there.
+    Failed(String),
     /// Memory is used up: again later.
     Later,
+}
+
+/// Why a start cannot go on: what is not readable now may be later, so nothing may be concluded
+/// from it.
+pub(super) fn unreadable(failure: &Failure) -> String {
+    let cure = match failure.error.kind {
+        ErrorKind::TooManyFiles => "raise the limit of open files (LimitNOFILE, ulimit -n)",
+        ErrorKind::PermissionDenied => "give the files to the user that runs the broker",
+        ErrorKind::Medium => "if that stays so, copy what can be read to another disk",
+        _ => "see to it",
+    };
+    format!(
+        "{}; {cure}, and start again. Nothing was changed",
+        failure.words()
+    )
+}
+
+impl Next {
+    /// What a failed operation leads to. That a file is not there is an answer, too.
+    fn after(failure: &Failure) -> Self {
+        if failure.error.kind == ErrorKind::NotFound {
+            Self::Damaged(failure.words())
+        } else {
+            Self::Failed(unreadable(failure))
+        }
+    }
 }
 
 impl Store {
@@ -137,7 +165,15 @@ impl Store {
                 self.run(script, Then::Restore(number), fx);
             }
             Next::Done | Next::Replay => self.revive(restore, None, now, fx),
+            Next::Damaged(why) if restore.revived.id == METADATA => {
+                let why = format!(
+                    "the metadata log is damaged ({why}): restore {} from a backup",
+                    names::partition(&restore.dir, &METADATA).display()
+                );
+                self.fail(&why, fx);
+            }
             Next::Damaged(why) => self.revive(restore, Some(why), now, fx),
+            Next::Failed(why) => self.fail(&why, fx),
             Next::Later if self.restoring_others() => self.boot.waiting.push_back(restore.revived),
             Next::Later => {
                 let why = "recovery needs more memory than the arena has: give it more";
@@ -223,7 +259,7 @@ impl Restore {
         if let Some(failure) = outcome.failure()
             && !outcome.not_found()
         {
-            return Next::Damaged(failure.words());
+            return Next::after(failure);
         }
         let mut bases = Vec::new();
         let mut script = Script::new();
@@ -253,6 +289,9 @@ impl Restore {
     }
 
     fn chain(&mut self, bases: &[i64], outcome: &Outcome) -> Next {
+        if let Some(failure) = outcome.failure() {
+            return Next::after(failure);
+        }
         match self.follow_chain(bases, outcome) {
             Ok(()) => self.content(0),
             Err(why) => Next::Damaged(why),
@@ -261,9 +300,6 @@ impl Restore {
 
     /// Follows the segments from the journal's oldest back to the log start.
     fn follow_chain(&mut self, bases: &[i64], outcome: &Outcome) -> Result<(), String> {
-        if let Some(failure) = outcome.failure() {
-            return Err(failure.words());
-        }
         for (base, block) in bases.iter().zip(&outcome.reads) {
             let own = |header: &SegmentHeader| {
                 let same = header.id == self.revived.id
@@ -362,7 +398,7 @@ impl Restore {
 
     fn contents(&mut self, at: usize, outcome: &Outcome) -> Next {
         if let Some(failure) = outcome.failure() {
-            return Next::Damaged(failure.words());
+            return Next::after(failure);
         }
         let segment = &self.revived.segments[at];
         let mut rope: VecDeque<Bytes> = outcome.reads.clone().into();
@@ -452,6 +488,9 @@ impl Restore {
     }
 
     fn sums(&mut self, at: usize, outcome: &Outcome) -> Next {
+        if let Some(failure) = outcome.failure() {
+            return Next::after(failure);
+        }
         let revived = &self.revived.segments[at];
         let read = outcome.reads.first().map_or(&[][..], |bytes| &bytes[..]);
         let known = decode_sums(read, &self.revived.id, revived.base, revived.sums_from);
@@ -566,7 +605,7 @@ impl Restore {
 
     fn replayed(&mut self, stage: Stage, outcome: &Outcome, now: Now) -> Next {
         if let Some(failure) = outcome.failure() {
-            return Next::Damaged(failure.words());
+            return Next::after(failure);
         }
         let (at, pos, _) = self.replay;
         let id = self.revived.id;

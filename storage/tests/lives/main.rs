@@ -3,8 +3,8 @@
 
 mod shell;
 
-use reactor::op::ShardId;
-use reactor::sim::World;
+use reactor::op::{ErrorKind, ShardId};
+use reactor::sim::{Fault, FaultOn, World};
 use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start};
 use std::path::Path;
 
@@ -221,4 +221,58 @@ fn batches_larger_than_the_arena_are_stored() {
     for index in 0..3 {
         assert!(recovered.contains(&(id(index), 8)), "{recovered:?}");
     }
+}
+
+/// A file that cannot be opened or read now may be readable later: a start that meets one must not
+/// conclude that records are damaged, or were never acknowledged, and must write nothing down.
+#[test]
+fn a_start_that_cannot_read_everything_changes_nothing() {
+    let next = Plan {
+        appends: 0,
+        ..mixed()
+    };
+    let killed = |until| {
+        let mut world = new_world();
+        start(&mut world, mixed());
+        world.run(PATIENCE, |world| {
+            world.machine(ShardId(0)).acknowledged > until
+        });
+        world.kill();
+        world.pass(5_000_000_000);
+        world
+    };
+    let recovered = |world: &mut World<Shell>| {
+        let mut known = live(world, next).recovered.clone();
+        known.sort_by_key(|(id, _)| id.index);
+        known
+    };
+    let mut failures = 0;
+    for at in 0..100 {
+        let expected = recovered(&mut killed(600 + at));
+        let kinds = [
+            ErrorKind::Medium,
+            ErrorKind::TooManyFiles,
+            ErrorKind::PermissionDenied,
+        ];
+        let mut world = killed(600 + at);
+        world.disk().inject(Fault {
+            on: [FaultOn::Open, FaultOn::Read][at % 2],
+            path_part: "/data/topics/".into(),
+            after: at as u32 / 4 % 5,
+            times: [1, u32::MAX][at / 2 % 2],
+            kind: kinds[at % 3],
+        });
+        start(&mut world, next);
+        world.run(PATIENCE, |world| {
+            let shell = world.machine(ShardId(0));
+            shell.failed.is_some() || shell.ready
+        });
+        failures += usize::from(world.machine(ShardId(0)).failed.is_some());
+        world.run(5_000_000_000, |_| false);
+        world.kill();
+        world.disk().heal();
+        world.pass(5_000_000_000);
+        assert_eq!(recovered(&mut world), expected, "fault {at}");
+    }
+    assert!(failures > 20, "{failures} starts failed");
 }

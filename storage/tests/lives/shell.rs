@@ -94,8 +94,8 @@ pub(crate) struct Shell {
     store: Store,
     plan: Plan,
     started: bool,
-    ready: bool,
-    failed: Option<String>,
+    pub(crate) ready: bool,
+    pub(crate) failed: Option<String>,
     /// Appends to come, and whether one is under way.
     left: usize,
     waiting: bool,

@@ -114,16 +114,6 @@ impl Store {
         self.vols[v].journal.opening = false;
         if self.config.shard == 0 && v == 0 {
             self.boot.metadata_ready = true;
-            let damaged = self
-                .slot(&METADATA)
-                .and_then(|slot| self.log(slot)?.damaged.clone());
-            if let Some(why) = damaged {
-                let why = format!(
-                    "the metadata log is damaged ({why}): restore {} from a backup",
-                    names::partition(&self.config.dirs[0], &METADATA).display()
-                );
-                return self.fail(&why, fx);
-            }
             fx.events.push(Event::MetadataReady);
             return;
         }

@@ -3,6 +3,7 @@
 //! checkpoint: it is made only of what a journal has named.
 
 use super::*;
+use crate::store::restore::unreadable;
 
 impl Store {
     /// Whether it is known that all partitions without a state have no data either; otherwise that
@@ -44,6 +45,9 @@ impl Store {
     /// The folder of a topic or of a partition is listed, if there is one.
     pub(super) fn looked_into(&mut self, path: &Path, outcome: &Outcome, now: Now, fx: &mut Fx) {
         self.boot.looks -= 1;
+        if let Some(failure) = outcome.failure().filter(|_| !outcome.not_found()) {
+            return self.fail(&unreadable(failure), fx);
+        }
         let topic = path
             .file_name()
             .and_then(|name| names::parse_topic(name.to_str()?));
