@@ -234,8 +234,8 @@ impl<M: Send> Post<M> {
         &self.inbox().waker
     }
 
-    /// Mails that other shards' mailboxes have not taken yet. What ordinary threads have not taken is
-    /// no reason to take in less: they print, and a terminal may stand still.
+    /// Mails that other shards' mailboxes have not taken yet. What ordinary threads have not taken
+    /// is no reason to take in less: they print, and a terminal may stand still.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting_count - self.waiting.last().map_or(0, VecDeque::len)
     }

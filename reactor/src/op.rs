@@ -110,7 +110,8 @@ pub enum Op {
     CreateDir { path: PathBuf },
     /// rmdir of an empty directory -> [`Done::Ok`].
     RemoveDir { path: PathBuf },
-    /// fsync of a directory -> [`Done::Ok`]: its entries are durable.
+    /// fsync of a directory -> [`Done::Ok`]: its entries are durable. One that this user may not
+    /// read is left alone: that of a log directory, which somebody else has made.
     SyncDir { path: PathBuf },
     /// -> [`Done::Listed`], in no particular order. May block the ring's thread; start-up only.
     ListDir { path: PathBuf },

@@ -1,8 +1,10 @@
 //! Data directories that a broker cannot use: it says why, and changes nothing.
 
-use super::{Broker, data, read, refused_start};
+use super::{Broker, data, read, refused_start, serve};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const ARGUMENTS: [&str; 6] = [
     "--listen",
@@ -296,4 +298,29 @@ fn a_missing_segment_fences_its_partition_and_no_other() {
     broker.ok(&["topic", "create", "u"], "");
     broker.ok(&["produce", "u"], "a\n");
     assert_eq!(broker.ok(&["consume", "u"], ""), "a\n");
+}
+
+/// The folder that holds a data directory is somebody else's: to pass through it is enough.
+#[test]
+fn the_folder_around_a_data_directory_need_not_be_readable() {
+    let around = data("around");
+    let dir = around.join("data");
+    fs::create_dir_all(&dir).expect("a directory");
+    let mode = |bits| fs::set_permissions(&around, fs::Permissions::from_mode(bits));
+    mode(0o311).expect("ours");
+    let may_all = fs::read_dir(&around).is_ok();
+    let mut command = serve(&dir, &ARGUMENTS);
+    if may_all {
+        // The superuser, but without what lets it read everything.
+        let mut plain = Command::new("setpriv");
+        plain.arg("--bounding-set=-dac_override,-dac_read_search");
+        plain.arg("--inh-caps=-dac_override,-dac_read_search");
+        plain.arg(command.get_program()).args(command.get_args());
+        plain.stdin(Stdio::null()).stdout(Stdio::piped());
+        command = plain;
+    }
+    let mut broker = Broker::start_by(&mut command, &dir);
+    broker.ok(&["topic", "create", "t"], "");
+    assert!(broker.stop().success());
+    mode(0o755).expect("ours");
 }

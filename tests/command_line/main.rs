@@ -28,8 +28,13 @@ impl Broker {
 
     /// Starts one over the directory `data` and waits until it listens.
     fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_by(&mut serve(data, arguments), data)
+    }
+
+    /// The same by a command that leads to [`serve`].
+    fn start_by(command: &mut Command, data: &Path) -> Self {
         let errors = data.with_extension("errors");
-        let mut child = serve(data, arguments)
+        let mut child = command
             .stderr(File::create(&errors).expect("a file for what it says"))
             .spawn()
             .expect("the program starts");
