@@ -282,21 +282,20 @@ impl Partitions {
         }
     }
 
-    /// The log of `slot` (or every log, with `None`) takes no more appends until a restart.
-    pub fn on_fenced(&mut self, slot: Option<Slot>, fx: &mut Fx) {
+    /// The logs of `slots` take no more appends until a restart: what waits for them will not
+    /// become durable. All others go on, so nobody else is told so.
+    pub fn on_fenced(&mut self, slots: &[Slot], fx: &mut Fx) {
         let mut refused = Vec::new();
-        for partition in self.by_id.values_mut() {
-            if slot.is_none_or(|slot| slot == partition.slot) {
-                refused.extend(
-                    partition
-                        .produces
-                        .drain(..)
-                        .map(|(_, id, index)| (id, index)),
-                );
-                for (_, reply_to) in partition.truncations.drain(..) {
-                    fx.answers
-                        .push((reply_to, Answer::Truncated(Err(Trouble::Storage))));
-                }
+        for slot in slots {
+            let id = self.by_slot.get(slot);
+            let Some(partition) = id.and_then(|id| self.by_id.get_mut(id)) else {
+                continue;
+            };
+            let waiting = partition.produces.drain(..);
+            refused.extend(waiting.map(|(_, id, index)| (id, index)));
+            for (_, reply_to) in partition.truncations.drain(..) {
+                fx.answers
+                    .push((reply_to, Answer::Truncated(Err(Trouble::Storage))));
             }
         }
         for (produce, index) in refused {

@@ -294,8 +294,8 @@ impl Shard {
             Event::Mail { to, mail } => self.post(to, Mail::Store(mail)),
             Event::MetadataReady => self.on_metadata_ready(now),
             Event::Ready(report) => self.on_store_ready(&report, now),
-            Event::Fenced { what, why, slot } => {
-                self.partitions.on_fenced(slot, fx);
+            Event::Fenced { what, why, slots } => {
+                self.partitions.on_fenced(&slots, fx);
                 self.line(Level::Error, format!("{what} takes no more appends: {why}"));
             }
             Event::SpaceFull { dir, lacks } => self.on_space_full(&dir, lacks),

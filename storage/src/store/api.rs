@@ -63,12 +63,12 @@ pub enum Event {
         ticket: Ticket,
         result: Result<Option<Found>, ReadError>,
     },
-    /// A medium failed or lies: what is fenced takes no more appends until a restart. Without a
-    /// slot, every partition of `what` is meant.
+    /// A medium failed or lies: what is fenced takes no more appends until a restart. `slots` are
+    /// the partitions that are meant: what others wait for becomes durable as ever.
     Fenced {
         what: String,
         why: String,
-        slot: Option<Slot>,
+        slots: Vec<Slot>,
     },
     /// A log directory is full: appends are refused until [`Event::SpaceBack`].
     SpaceFull {

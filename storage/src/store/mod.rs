@@ -409,7 +409,7 @@ impl Store {
         fx.events.push(Event::Fenced {
             what,
             why: why.to_owned(),
-            slot: Some(slot),
+            slots: vec![slot],
         });
     }
 
@@ -431,10 +431,13 @@ impl Store {
             vol.journal.shard,
             vol.dir.display()
         );
+        let here = |log: &Option<Log>| log.as_ref().is_some_and(|log| log.vol == v);
+        let slots = (0..).map(Slot).zip(&self.logs);
+        let slots = slots.filter(|(_, log)| here(log)).map(|(slot, _)| slot);
         fx.events.push(Event::Fenced {
             what,
             why: why.to_owned(),
-            slot: None,
+            slots: slots.collect(),
         });
     }
 

@@ -7,3 +7,4 @@ mod groups;
 mod metadata;
 mod producing;
 mod stand;
+mod trouble;
