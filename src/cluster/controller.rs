@@ -209,7 +209,8 @@ impl Controller {
     }
 
     /// The write `id` and every later one will never be durable: what rests on them is undone and
-    /// answered with the reason. Writes that were handed out and not yet appended must not be.
+    /// answered with the reason. Writes that were handed out and not yet appended must not be; a
+    /// [`Queue`](super::queue::Queue) sees to it that no later one was.
     pub fn failed(&mut self, id: u64, why: &str, fx: &mut Fx) {
         let keep = self.waiting.partition_point(|pending| pending.write < id);
         for pending in self.waiting.drain(keep..) {

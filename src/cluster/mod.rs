@@ -15,6 +15,7 @@ pub mod image;
 pub mod name;
 pub mod placement;
 mod plan;
+pub mod queue;
 pub mod record;
 pub mod replay;
 

@@ -15,6 +15,7 @@ use storage::types::{METADATA, PartitionId, Slot, Ticket};
 use crate::cluster::command::{Answer as ControlAnswer, Command};
 use crate::cluster::controller::{Controller, Fx as ControllerFx};
 use crate::cluster::image::Image;
+use crate::cluster::queue::Queue;
 use crate::cluster::replay::Replay as MetadataReplay;
 use crate::coordinator::group::{GroupCall, GroupFx, Groups, Write, WriteFailure};
 use crate::partition::answers::{ProducedPart, Refusal, Trouble};
@@ -47,6 +48,7 @@ pub(super) struct Coordinators {
     metadata: MetadataReplay,
     seed: u64,
     controller_fx: ControllerFx,
+    metadata_writes: Queue,
     tickets: BTreeMap<u64, ReplyTo>,
     replays: BTreeMap<Ticket, (Target, Replay)>,
     next: u64,
@@ -68,6 +70,7 @@ impl Coordinators {
             metadata: MetadataReplay::new(),
             seed,
             controller_fx: ControllerFx::default(),
+            metadata_writes: Queue::default(),
             tickets: BTreeMap::new(),
             replays: BTreeMap::new(),
             next: 0,
@@ -457,19 +460,9 @@ impl Shard {
     }
 
     fn carry_control_effects(&mut self, now: Now) {
-        for write in std::mem::take(&mut self.coordinators.controller_fx.writes) {
-            let reply_to = ReplyTo {
-                shard: INTERNAL,
-                request: write.id,
-                part: OF_CONTROLLER,
-            };
-            let records: Vec<(Option<Bytes>, Option<Bytes>)> = write
-                .records
-                .into_iter()
-                .map(|value| (None, Some(value)))
-                .collect();
-            self.append_internal(reply_to, METADATA, &records, now);
-        }
+        let writes = std::mem::take(&mut self.coordinators.controller_fx.writes);
+        self.coordinators.metadata_writes.extend(writes);
+        self.append_metadata(now);
         if let Some(image) = self.coordinators.controller_fx.image.take() {
             self.publish(image, now);
         }
@@ -485,6 +478,30 @@ impl Shard {
             }
         }
         self.release_control_answers(now);
+    }
+
+    fn append_metadata(&mut self, now: Now) {
+        while let Some(write) = self.coordinators.metadata_writes.take() {
+            let id = write.id;
+            let reply_to = ReplyTo {
+                shard: INTERNAL,
+                request: id,
+                part: OF_CONTROLLER,
+            };
+            let values = write.records.into_iter();
+            let records: Vec<_> = values.map(|value| (None, Some(value))).collect();
+            let end = self.metadata_end();
+            self.append_internal(reply_to, METADATA, &records, now);
+            if self.metadata_end() == end {
+                self.coordinators.metadata_writes.hold(id);
+            }
+        }
+    }
+
+    /// The end of the metadata log in memory.
+    fn metadata_end(&self) -> Option<i64> {
+        let slot = self.store.slot(&METADATA)?;
+        Some(self.store.info(slot).end)
     }
 
     fn publish(&mut self, image: Arc<Image>, now: Now) {
@@ -558,8 +575,12 @@ impl Shard {
         };
         let fx = &mut coordinators.controller_fx;
         match outcome {
-            Ok(base_offset) => controller.committed(id, base_offset, fx),
+            Ok(base_offset) => {
+                coordinators.metadata_writes.committed(id);
+                controller.committed(id, base_offset, fx);
+            }
             Err(trouble) => {
+                coordinators.metadata_writes.failed(id);
                 let why = format!("The metadata log cannot be written: {trouble:?}.");
                 controller.failed(id, &why, fx);
             }

@@ -13,7 +13,7 @@ use ringlog::cluster::image::Image;
 use ringlog::config::layers::Static;
 use ringlog::config::settings::BrokerSettings;
 use ringlog::shard::Shard;
-use ringlog::shard::mail::Mail;
+use ringlog::shard::mail::{Call, Mail, ReplyTo};
 use ringlog::shard::settings::ShardSettings;
 use storage::batch::{self, Builder, Compression};
 
@@ -141,6 +141,17 @@ impl Stand {
             End::PowerCut => self.world.power_cut(),
         }
         self.start();
+    }
+
+    /// A call that the first shard finds in its mailbox; nobody waits for the answer.
+    pub(super) fn call(&mut self, call: Call) {
+        let reply_to = ReplyTo {
+            shard: 0,
+            request: u64::MAX,
+            part: 0,
+        };
+        let mail = Mail::Call { reply_to, call };
+        self.world.mail(ShardId(0), mail);
     }
 
     /// Lets time pass until a reply has come, or `ms` have gone.
