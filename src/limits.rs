@@ -19,6 +19,10 @@ pub const METADATA_TAIL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of one segment of the metadata log, so that what lies before a snapshot is soon freed.
 pub const METADATA_SEGMENT_BYTES_MAX: u64 = 4 * METADATA_TAIL_BYTES_MAX;
 
+/// Bytes of the records that one command may write to the metadata log: with the header of their
+/// batch they fit into a segment.
+pub const METADATA_WRITE_BYTES_MAX: usize = METADATA_SEGMENT_BYTES_MAX as usize - 4096;
+
 /// Bytes that the records of one compressed batch may inflate to: what is larger is a bomb.
 pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 

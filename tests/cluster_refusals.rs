@@ -66,6 +66,7 @@ impl Cluster {
         };
         match self.ask(command) {
             Answer::PerResource(mut answers) => refused(answers.remove(0).1),
+            Answer::Failed(error) => refused::<()>(Err(error)),
             other => panic!("{other:?}"),
         }
     }
@@ -297,6 +298,30 @@ fn lists_grow_and_shrink() {
         Some("delete")
     );
     assert_eq!(configs.get(throttled).map(String::as_str), Some("0:1,1:1"));
+}
+
+#[test]
+fn a_command_too_large_for_the_metadata_log_changes_nothing() {
+    let mut cluster = Cluster::new();
+    let long = vec!["0:1"; 2_500_000].join(",");
+    let mut alter = |names: &[&str]| {
+        let changes: Vec<_> = names
+            .iter()
+            .map(|name| (*name, Op::Set, Some(long.as_str())))
+            .collect();
+        cluster.alter(Resource::Topic("t".to_owned()), &changes)
+    };
+    let names = [
+        "leader.replication.throttled.replicas",
+        "follower.replication.throttled.replicas",
+    ];
+    let (kind, message) = alter(&names).expect("both are more than a segment");
+    assert_eq!(kind, ErrorKind::PolicyViolation);
+    assert!(message.contains("Nothing was changed"), "{message}");
+    assert_eq!(alter(&names[..1]), None);
+    let image = cluster.controller.image();
+    let configs = &image.topic("t").expect("it exists").configs;
+    assert_eq!(configs.keys().collect::<Vec<_>>(), [names[0]]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::record::Record;
 use super::replay::snapshot;
 use super::{alter, create, delete};
 use crate::config::Static;
-use crate::limits::METADATA_TAIL_BYTES_MAX;
+use crate::limits::{METADATA_TAIL_BYTES_MAX, METADATA_WRITE_BYTES_MAX};
 use bytes::Bytes;
 use reactor::op::Now;
 use std::collections::VecDeque;
@@ -22,6 +22,9 @@ use storage::types::PartitionId;
 
 /// Producer ids handed out at a time (Kafka's `PRODUCER_ID_BLOCK_SIZE`).
 pub const PRODUCER_ID_BLOCK: i32 = 1000;
+
+/// What a batch adds to a record without a key, at most.
+const RECORD_FRAME_BYTES: usize = 20;
 
 /// What the controller wants done.
 #[derive(Debug, Default)]
@@ -122,11 +125,15 @@ impl Controller {
             ids: &mut self.ids,
             wall_ms: now.wall_ms,
         };
-        let answer = run(&mut plan, command);
+        let mut answer = run(&mut plan, command);
         let Plan { draft, records, .. } = plan;
-        if !records.is_empty() {
+        let mut values: Vec<Bytes> = records.iter().map(|record| record.encode(false)).collect();
+        if let Err(error) = check_size(&values) {
+            answer = Answer::Failed(error);
+            values.clear();
+        }
+        if !values.is_empty() {
             self.newest = Arc::new(draft);
-            let values = records.iter().map(|record| record.encode(false)).collect();
             let write = self.write(values, fx);
             self.wait(write, Some((ticket, answer)));
         } else if let Some(last) = self.waiting.back() {
@@ -226,6 +233,21 @@ impl Controller {
         self.newest = Arc::clone(newest);
         self.snapshot = self.snapshot.take().filter(|snapshot| snapshot.last < id);
     }
+}
+
+/// What one command writes is one batch, and has to fit into a segment of the log.
+fn check_size(values: &[Bytes]) -> Result<(), Error> {
+    let framed = |value: &Bytes| value.len() + RECORD_FRAME_BYTES;
+    let bytes: usize = values.iter().map(framed).sum();
+    if bytes <= METADATA_WRITE_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "The request would write {bytes} bytes to the metadata log, more than the \
+         {METADATA_WRITE_BYTES_MAX} that one request may. Nothing was changed; ask for it in \
+         several smaller requests."
+    );
+    Err(Error::new(ErrorKind::PolicyViolation, message))
 }
 
 fn run(plan: &mut Plan<'_>, command: Command) -> Answer {

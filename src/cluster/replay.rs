@@ -4,6 +4,8 @@ use super::image::Image;
 use super::record::{Record, RecordError};
 use crate::limits::METADATA_BATCH_BYTES_MAX;
 use bytes::Bytes;
+use std::collections::BTreeSet;
+use storage::types::TopicId;
 
 /// Reads the values of all records of the metadata log, in order.
 ///
@@ -13,6 +15,8 @@ use bytes::Bytes;
 pub struct Replay {
     image: Image,
     snapshot: Option<Image>,
+    /// Topics whose deletion was read.
+    deleted: BTreeSet<TopicId>,
     bytes: u64,
 }
 
@@ -30,6 +34,9 @@ impl Replay {
         };
         if !in_snapshot {
             self.snapshot = None;
+            if self.says_again(&record) {
+                return Ok(());
+            }
             return record.apply(&mut self.image);
         }
         match (&record, &mut self.snapshot) {
@@ -44,6 +51,16 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// Whether the record deletes a topic that a record before it has deleted: that contradicts
+    /// nothing, so it is no reason to refuse the start. The deletion of one that never was is.
+    fn says_again(&mut self, record: &Record) -> bool {
+        let Record::TopicDeleted { id } = record else {
+            return false;
+        };
+        let is_there = self.image.topic_by_id(*id).is_some();
+        !self.deleted.insert(*id) && !is_there
     }
 
     /// Bytes of the values that were read.
@@ -113,7 +130,10 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
+    use super::super::image::Topic;
     use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     #[test]
     fn a_snapshot_that_was_broken_off_cannot_go_on() {
@@ -128,5 +148,33 @@ mod tests {
         let end = replay.record(&Record::SnapshotEnd.encode(true));
         assert!(matches!(end, Err(RecordError::Inconsistent(_))));
         assert_eq!(replay.finish().next_producer_id, next);
+    }
+
+    #[test]
+    fn a_deletion_may_be_said_twice_but_not_of_a_topic_that_never_was() {
+        let topic = |n: u8, name: &str| Topic {
+            id: TopicId([n; 16]),
+            name: Arc::from(name),
+            partitions: Vec::new(),
+            configs: BTreeMap::new(),
+            created_ms: 0,
+        };
+        let deleted = |n: u8| Record::TopicDeleted {
+            id: TopicId([n; 16]),
+        };
+        let mut replay = Replay::new();
+        for record in [
+            Record::TopicCreated(topic(1, "t")),
+            deleted(1),
+            deleted(1),
+            Record::TopicCreated(topic(2, "t")),
+            deleted(1),
+        ] {
+            assert_eq!(replay.record(&record.encode(false)), Ok(()));
+        }
+        let never = replay.record(&deleted(3).encode(false));
+        assert!(matches!(never, Err(RecordError::Inconsistent(_))));
+        let image = replay.finish();
+        assert_eq!(image.topic("t").map(|t| t.id), Some(TopicId([2; 16])));
     }
 }
