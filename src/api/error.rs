@@ -100,6 +100,7 @@ impl From<Trouble> for Code {
 impl From<GroupError> for Code {
     fn from(error: GroupError) -> Self {
         match error {
+            GroupError::UnknownTopic => Self::UNKNOWN_TOPIC_OR_PARTITION,
             GroupError::Loading => Self::COORDINATOR_LOAD_IN_PROGRESS,
             GroupError::NotAvailable => Self::COORDINATOR_NOT_AVAILABLE,
             GroupError::NotCoordinator => Self::NOT_COORDINATOR,

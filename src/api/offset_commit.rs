@@ -6,7 +6,7 @@ use net::wire::offset_commit::{
 };
 
 use crate::coordinator::group::{
-    CommitOffsets, CommitPartition, CommitTopic, GroupAnswer, GroupCall, TopicResults,
+    CommitOffsets, CommitPartition, CommitTopic, GroupAnswer, GroupCall, GroupError, TopicResults,
 };
 
 use super::error::{Code, code_of};
@@ -15,6 +15,7 @@ use super::{Cx, Handled, groups, topics};
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
     let version = cx.version();
+    let by_id = version >= 10;
     let mut response = Response::default();
     let mut places = Vec::new();
     let mut commits = Vec::new();
@@ -48,7 +49,9 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     };
     Handled::work(cx, vec![call], move |_, answers| {
         match groups::answer(answers) {
-            Some(GroupAnswer::CommitOffsets(Ok(results))) => fill(&mut response, &places, &results),
+            Some(GroupAnswer::CommitOffsets(Ok(results))) => {
+                fill(&mut response, &places, &results, by_id);
+            }
             Some(GroupAnswer::CommitOffsets(Err(error))) => {
                 fail_all(&mut response, &places, error.into());
             }
@@ -94,16 +97,21 @@ fn split(
         .filter(|_| !partitions.is_empty())
         .map(|found| CommitTopic {
             name: std::sync::Arc::clone(&found.name),
-            id: if by_id { found.id.0 } else { [0; 16] },
+            id: found.id.0,
+            is_gone: false,
             partitions,
         });
     (commit, answers)
 }
 
-fn fill(response: &mut Response, places: &[(usize, usize)], results: &[TopicResults]) {
+fn fill(response: &mut Response, places: &[(usize, usize)], results: &[TopicResults], by_id: bool) {
     let flat = results.iter().flat_map(|topic| &topic.partitions);
     for ((topic, at), (_, result)) in places.iter().zip(flat) {
-        response.topics[*topic].partitions[*at].error_code = code_of(result);
+        let code = match result {
+            Err(GroupError::UnknownTopic) if by_id => Code::UNKNOWN_TOPIC_ID.0,
+            result => code_of(result),
+        };
+        response.topics[*topic].partitions[*at].error_code = code;
     }
 }
 

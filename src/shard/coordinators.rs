@@ -17,7 +17,7 @@ use crate::cluster::controller::{Controller, Fx as ControllerFx};
 use crate::cluster::image::Image;
 use crate::cluster::queue::Queue;
 use crate::cluster::replay::Replay as MetadataReplay;
-use crate::coordinator::group::{GroupCall, GroupFx, Groups, Write, WriteFailure};
+use crate::coordinator::group::{GroupCall, GroupFx, Groups, TopicUuid, Write, WriteFailure};
 use crate::partition::answers::{ProducedPart, Refusal, Trouble};
 use crate::partition::calls::{ProduceCall, ProducePart};
 
@@ -217,13 +217,12 @@ impl Shard {
     /// A crash may have come between the deletion of a topic and that of its offsets. Offsets are
     /// committed for topics that exist only, so these would meet another topic of the same name.
     fn forget_absent_topics(&mut self, partition: i32, now: Now) {
-        let coordinators = &mut self.coordinators;
-        let mut absent = coordinators.groups.topics_of(partition);
-        absent.retain(|topic| self.image.topic(topic).is_none());
-        if !absent.is_empty() {
-            let fx = &mut coordinators.group_fx;
-            coordinators.groups.topics_deleted(&absent, now, fx);
-        }
+        let (coordinators, image) = (&mut self.coordinators, &self.image);
+        let fx = &mut coordinators.group_fx;
+        let is_gone = |name: &Arc<str>, id: TopicUuid| is_gone(image, name, id);
+        coordinators
+            .groups
+            .forget_offsets(partition, &is_gone, now, fx);
     }
 
     /// The controller begins where the metadata log ends; every shard learns what exists.
@@ -264,9 +263,16 @@ impl Shard {
         &mut self,
         reply_to: ReplyTo,
         partition: i32,
-        call: GroupCall,
+        mut call: GroupCall,
         now: Now,
     ) {
+        // Whoever sent it may have looked at an older image: the topic's offsets have been deleted
+        // here since, and one that came behind would stay for the next topic of that name.
+        if let GroupCall::CommitOffsets(commit) = &mut call {
+            for topic in &mut commit.topics {
+                topic.is_gone = is_gone(&self.applied, &topic.name, topic.id);
+            }
+        }
         let ticket = self.coordinators.number();
         self.coordinators.tickets.insert(ticket, reply_to);
         let coordinators = &mut self.coordinators;
@@ -587,6 +593,12 @@ impl Shard {
         }
         self.carry_control_effects(now);
     }
+}
+
+/// Whether an offset for the topic of this name and id, where that is known, is for none there is.
+fn is_gone(image: &Image, name: &str, id: TopicUuid) -> bool {
+    let topic = image.topic(name);
+    topic.is_none_or(|topic| id != TopicUuid::default() && id != topic.id.0)
 }
 
 /// What Kafka's coordinator makes of a failed append (`CoordinatorRuntime`, 4.2).

@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// Why a call, or a part of it, was refused. Each maps to one Kafka error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupError {
+    /// UNKNOWN_TOPIC_OR_PARTITION (3)
+    UnknownTopic,
     /// COORDINATOR_LOAD_IN_PROGRESS (14)
     Loading,
     /// COORDINATOR_NOT_AVAILABLE (15)

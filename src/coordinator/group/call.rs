@@ -117,6 +117,9 @@ pub struct CommitOffsets {
 pub struct CommitTopic {
     pub name: Arc<str>,
     pub id: TopicUuid,
+    /// The shard of the group knows no such topic (any more): nothing is stored for it, because
+    /// nobody would delete it with the topic.
+    pub is_gone: bool,
     pub partitions: Vec<CommitPartition>,
 }
 

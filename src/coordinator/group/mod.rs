@@ -40,7 +40,7 @@ use member_id::MemberIds;
 use partition::Partition;
 use reactor::op::Now;
 use rewrite::Rewrite;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Names in records have 16-bit lengths.
@@ -229,21 +229,22 @@ impl Groups {
     pub fn topics_deleted(&mut self, topics: &[Arc<str>], now: Now, fx: &mut GroupFx) {
         let all: Vec<i32> = self.hosted.keys().copied().collect();
         for partition in all {
-            self.on(partition, now, fx, |hosted, cx| {
-                hosted.partition.topics_deleted(cx, topics)
-            });
+            self.forget_offsets(partition, &|topic, _| topics.contains(topic), now, fx);
         }
     }
 
-    /// The topics for which groups of `partition` have committed offsets.
-    #[must_use]
-    pub fn topics_of(&self, partition: i32) -> Vec<Arc<str>> {
-        let hosted = self.hosted.get(&partition);
-        let groups = hosted
-            .into_iter()
-            .flat_map(|one| one.partition.offsets.values());
-        let topics: BTreeSet<&Arc<str>> = groups.flat_map(BTreeMap::keys).collect();
-        topics.into_iter().cloned().collect()
+    /// Deletes the offsets of `partition` whose topics are gone, by their names and ids; the id is
+    /// zero where the offset was stored without.
+    pub fn forget_offsets(
+        &mut self,
+        partition: i32,
+        is_gone: &dyn Fn(&Arc<str>, TopicUuid) -> bool,
+        now: Now,
+        fx: &mut GroupFx,
+    ) {
+        self.on(partition, now, fx, |hosted, cx| {
+            hosted.partition.forget_offsets(cx, is_gone)
+        });
     }
 
     /// Keys and values that a replay of the whole log of `partition` would leave, those of writes

@@ -26,7 +26,7 @@ impl Partition {
         for topic in &call.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in &topic.partitions {
-                let result = check_metadata(partition, cx.settings.offset_metadata_bytes_max);
+                let result = check(topic, partition, cx.settings.offset_metadata_bytes_max);
                 partitions.push((partition.index, result));
                 if result.is_err() {
                     continue;
@@ -228,6 +228,14 @@ impl Partition {
         (records, touched)
     }
 
+    /// The id of the topic that an offset was committed for, if it was stored with it.
+    fn topic_id_of(&self, group: &Arc<str>, topic: &Arc<str>, index: i32) -> TopicUuid {
+        let topics = self.offsets.get(group);
+        let versions = topics.and_then(|topics| topics.get(topic)?.get(&index));
+        let stored = versions.and_then(Versions::latest);
+        stored.map(|stored| stored.commit.topic).unwrap_or_default()
+    }
+
     /// Every offset of a group.
     pub(super) fn all_offsets(&self, group: &Arc<str>) -> Vec<(Arc<str>, i32)> {
         let topics = self.offsets.get(group).into_iter().flatten();
@@ -242,11 +250,15 @@ impl Partition {
     }
 
     /// Offsets of deleted topics go (the topic's name may come back with another log).
-    pub(super) fn topics_deleted(&mut self, cx: &mut Cx<'_>, topics: &[Arc<str>]) {
+    pub(super) fn forget_offsets(
+        &mut self,
+        cx: &mut Cx<'_>,
+        is_gone: &dyn Fn(&Arc<str>, TopicUuid) -> bool,
+    ) {
         let groups: Vec<Arc<str>> = self.offsets.keys().cloned().collect();
         for group in groups {
             let mut gone = self.all_offsets(&group);
-            gone.retain(|(topic, _)| topics.contains(topic));
+            gone.retain(|(topic, index)| is_gone(topic, self.topic_id_of(&group, topic, *index)));
             let (records, touched) = self.tombstones(cx.next_write(), &group, gone);
             if !records.is_empty() {
                 cx.write(
@@ -263,7 +275,14 @@ impl Partition {
 }
 
 /// Kafka counts UTF-16 units.
-fn check_metadata(partition: &CommitPartition, units_max: usize) -> Result<(), GroupError> {
+fn check(
+    topic: &CommitTopic,
+    partition: &CommitPartition,
+    units_max: usize,
+) -> Result<(), GroupError> {
+    if topic.is_gone {
+        return Err(GroupError::UnknownTopic);
+    }
     let text = &partition.metadata;
     if text.len() > units_max && text.encode_utf16().count() > units_max {
         return Err(GroupError::OffsetMetadataTooLarge);

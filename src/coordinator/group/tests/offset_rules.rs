@@ -19,6 +19,7 @@ pub(super) fn commit(generation: i32, member: &str, offset: i64) -> CommitOffset
         topics: vec![CommitTopic {
             name: "t".into(),
             id: [1; 16],
+            is_gone: false,
             partitions: vec![partition],
         }],
     }
@@ -308,6 +309,35 @@ fn offsets_of_topics_in_use_are_not_deleted() {
         Err(GroupError::NonEmptyGroup)
     );
     assert_eq!(bench.answer(ticket), None);
+}
+
+#[test]
+fn an_offset_for_a_topic_that_is_gone_is_refused_and_not_stored() {
+    let mut bench = Bench::new();
+    let mut call = commit(-1, "", 1);
+    call.topics[0].is_gone = true;
+    assert_eq!(
+        committed(bench.ask(call.into())),
+        Err(GroupError::UnknownTopic)
+    );
+    assert_eq!(bench.log.len(), 0);
+    assert_eq!(offset(&bench.ask(fetch(false, [0; 16]))), -1);
+}
+
+#[test]
+fn an_offset_of_another_topic_of_the_same_name_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.ask(commit(-1, "", 1).into());
+    bench.restart();
+    let mut forget = |id: TopicUuid| {
+        bench.step(|groups, now, fx| {
+            let is_gone = |_: &Arc<str>, of: TopicUuid| of != id;
+            groups.forget_offsets(PARTITION, &is_gone, now, fx);
+        });
+        offset(&bench.ask(fetch(false, [0; 16])))
+    };
+    assert_eq!(forget([1; 16]), 1);
+    assert_eq!(forget([2; 16]), -1);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use net::wire::api::ApiKey;
 use net::wire::{Str, describe_groups, find_coordinator, heartbeat, join_group};
 use net::wire::{offset_commit, offset_fetch, sync_group};
+use ringlog::cluster::placement::group_partition;
+use ringlog::coordinator::group::{CommitOffsets, CommitPartition, CommitTopic, GroupCall};
+use ringlog::shard::mail::Call;
 
 use super::stand::{End, MS, Stand, ask};
 use crate::client::Client;
@@ -254,5 +257,49 @@ fn offsets_of_a_deleted_topic_do_not_meet_its_namesake() {
             let (code, offset, _) = committed(&mut stand, &mut client, (group, "t"), 0);
             assert_eq!((code, offset), (0, -1), "{group} on {shards} shards");
         }
+    }
+}
+
+/// A commit that was on its way to the group's shard when the topic was deleted.
+#[test]
+fn a_late_commit_leaves_no_offset_for_a_topic_that_is_gone() {
+    let mut stand = Stand::new(1, &[]);
+    let mut client = stand.client();
+    find(&mut stand, &mut client);
+    for _ in 0..2 {
+        assert_eq!(stand.create(&mut client, "t", 1, &[]), 0);
+        let place = ("g", "t");
+        assert_eq!(
+            commit(&mut stand, &mut client, place, (1, 7, "")),
+            0,
+            "there is a topic"
+        );
+        let found = committed(&mut stand, &mut client, place, 0);
+        assert_eq!(found, (0, 7, String::new()));
+        assert_eq!(stand.delete(&mut client, "t"), 0);
+        let commit = CommitOffsets {
+            group: Some("g".into()),
+            generation: -1,
+            topics: vec![CommitTopic {
+                name: "t".into(),
+                partitions: vec![CommitPartition {
+                    offset: 8,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        stand.call(Call::Group {
+            partition: group_partition("g", 3),
+            call: Box::new(GroupCall::CommitOffsets(commit)),
+        });
+        stand.world.pass(100 * MS);
+        assert_eq!(stand.create(&mut client, "t", 1, &[]), 0);
+        let found = committed(&mut stand, &mut client, place, 0);
+        assert_eq!(found, (0, -1, String::new()));
+        assert_eq!(stand.delete(&mut client, "t"), 0);
+        stand.restart(End::PowerCut);
+        client = stand.client();
     }
 }
