@@ -325,6 +325,22 @@ fn a_command_too_large_for_the_metadata_log_changes_nothing() {
 }
 
 #[test]
+fn a_topic_does_not_outgrow_a_record_of_a_snapshot_step_by_step() {
+    let mut cluster = Cluster::new();
+    let long = vec!["0:1"; 2_500_000].join(",");
+    let mut alter = |name: &str, value: &str| {
+        let topic = Resource::Topic("t".to_owned());
+        cluster.alter(topic, &[(name, Op::Set, Some(value))])
+    };
+    assert_eq!(alter("leader.replication.throttled.replicas", &long), None);
+    let other = "follower.replication.throttled.replicas";
+    let (kind, message) = alter(other, &long).expect("both are more than a segment");
+    assert_eq!(kind, ErrorKind::PolicyViolation);
+    assert!(message.contains("topic 't'"), "{message}");
+    assert_eq!(alter(other, "0:1"), None);
+}
+
+#[test]
 fn changes_of_brokers() {
     use ErrorKind::{InvalidConfig, InvalidRequest};
     let dynamic = "Cannot update these configs dynamically: Set";

@@ -11,9 +11,9 @@ use super::image::Image;
 use super::plan::Plan;
 use super::record::Record;
 use super::replay::snapshot;
-use super::{alter, create, delete};
+use super::{alter, create, delete, size};
 use crate::config::Static;
-use crate::limits::{METADATA_TAIL_BYTES_MAX, METADATA_WRITE_BYTES_MAX};
+use crate::limits::METADATA_TAIL_BYTES_MAX;
 use bytes::Bytes;
 use reactor::op::Now;
 use std::collections::VecDeque;
@@ -22,9 +22,6 @@ use storage::types::PartitionId;
 
 /// Producer ids handed out at a time (Kafka's `PRODUCER_ID_BLOCK_SIZE`).
 pub const PRODUCER_ID_BLOCK: i32 = 1000;
-
-/// What a batch adds to a record without a key, at most.
-const RECORD_FRAME_BYTES: usize = 20;
 
 /// What the controller wants done.
 #[derive(Debug, Default)]
@@ -128,7 +125,7 @@ impl Controller {
         let mut answer = run(&mut plan, command);
         let Plan { draft, records, .. } = plan;
         let mut values: Vec<Bytes> = records.iter().map(|record| record.encode(false)).collect();
-        if let Err(error) = check_size(&values) {
+        if let Err(error) = size::check(&records, &values, &draft) {
             answer = Answer::Failed(error);
             values.clear();
         }
@@ -233,21 +230,6 @@ impl Controller {
         self.newest = Arc::clone(newest);
         self.snapshot = self.snapshot.take().filter(|snapshot| snapshot.last < id);
     }
-}
-
-/// What one command writes is one batch, and has to fit into a segment of the log.
-fn check_size(values: &[Bytes]) -> Result<(), Error> {
-    let framed = |value: &Bytes| value.len() + RECORD_FRAME_BYTES;
-    let bytes: usize = values.iter().map(framed).sum();
-    if bytes <= METADATA_WRITE_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "The request would write {bytes} bytes to the metadata log, more than the \
-         {METADATA_WRITE_BYTES_MAX} that one request may. Nothing was changed; ask for it in \
-         several smaller requests."
-    );
-    Err(Error::new(ErrorKind::PolicyViolation, message))
 }
 
 fn run(plan: &mut Plan<'_>, command: Command) -> Answer {

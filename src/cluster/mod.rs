@@ -18,6 +18,7 @@ mod plan;
 pub mod queue;
 pub mod record;
 pub mod replay;
+mod size;
 
 pub use command::{Answer, Command};
 pub use controller::{Controller, Fx};
