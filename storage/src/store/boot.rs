@@ -8,7 +8,7 @@ use super::{Store, Then};
 use crate::canary::{Canary, armed};
 use crate::format::meta::Meta;
 use crate::format::names::{self, META_JOURNAL};
-use crate::format::round::Entry;
+use crate::format::round::{CLEAN, Entry};
 use crate::format::segment::SegmentHeader;
 use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
@@ -36,6 +36,7 @@ pub(crate) enum BootStep {
         journal: usize,
         file: usize,
     },
+    JournalsSynced,
     Checked {
         chain: usize,
         extent: (u64, u64, u32),
@@ -177,6 +178,7 @@ impl Store {
                 let needed = self.boot.journals[journal].files[file].take(&bytes);
                 self.walk(journal, file, needed, now, fx);
             }
+            BootStep::JournalsSynced if outcome.failures.is_empty() => self.report(now, fx),
             BootStep::Checked {
                 chain,
                 extent,
@@ -434,9 +436,29 @@ impl Store {
         if scanned.walking == 0 && scanned.to_open.is_empty() {
             self.boot.unscanned -= 1;
             if self.boot.unscanned == 0 {
-                self.report(now, fx);
+                self.sync_journals(now, fx);
             }
         }
+    }
+
+    /// The last round of a process that was killed can be read, and may still be in a cache. What
+    /// this start writes behind it must not outlive it (rule 21).
+    fn sync_journals(&mut self, now: Now, fx: &mut Fx) {
+        let newest = |journal: &ScannedJournal| {
+            let last = |scan: &FileScan| scan.rounds.last().map(|round| round.header);
+            let scans = journal.files.iter();
+            let newest =
+                scans.max_by_key(|scan| last(scan).map(|last| (last.start, last.sequence)));
+            let newest =
+                newest.filter(|scan| last(scan).is_some_and(|last| last.flags & CLEAN == 0));
+            newest.map(|scan| Op::Sync { file: scan.file })
+        };
+        let syncs: Vec<Op> = self.boot.journals.iter().filter_map(newest).collect();
+        if syncs.is_empty() || armed(Canary::NoSyncBeforeServing) {
+            return self.report(now, fx);
+        }
+        let script = Script::new().then(syncs);
+        self.run(script, Then::Boot(BootStep::JournalsSynced), fx);
     }
 
     /// All journals of this shard's share are walked.
