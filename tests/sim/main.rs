@@ -67,16 +67,16 @@ fn nothing_acknowledged_is_ever_lost() {
     }
 }
 
-/// Seeds that lost something or stood still once, beyond those that every run plays: 2824, segments
-/// of a fenced partition were not restated; 3480, the low mark rose in a round that was dropped;
-/// 6315, a crumb fitted into no file; 8783, a partition whose medium failed was not restated in the
-/// very next round; 690, a log start that was kept lay behind records that were in memory only;
-/// 101 and 2459, a partition was restated from behind what counts of it; 598, twice in one round;
-/// 215, a failed flush lost what a round over recycled space had written; 11418, an extent below a
-/// log start of its own round was not checked; 11197, a round that one start dropped, and that
-/// began partitions, was believed by the next; 10161, an opening outlived the round before it, which
-/// a killed process had not synced. What a seed does changes with the simulator: some
-/// tell other stories now.
+/// Seeds that lost something or stood still once, beyond those that every run plays: 2824,
+/// segments of a fenced partition were not restated; 3480, the low mark rose in a round that was
+/// dropped; 6315, a crumb fitted into no file; 8783, a partition whose medium failed was not
+/// restated in the very next round; 690, a log start that was kept lay behind records that were
+/// in memory only; 101 and 2459, a partition was restated from behind what counts of it; 598,
+/// twice in one round; 215, a failed flush lost what a round over recycled space had written;
+/// 11418, an extent below a log start of its own round was not checked; 11197, a round that one
+/// start dropped, and that began partitions, was believed by the next; 10161, an opening outlived
+/// the round before it, which a killed process had not synced. What a seed does changes with the
+/// simulator: some tell other stories now.
 #[test]
 fn seeds_that_failed_once_pass() {
     for seed in [
