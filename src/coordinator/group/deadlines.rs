@@ -64,10 +64,17 @@ impl Deadlines {
         }
     }
 
-    /// The earliest deadline that has come, taken out.
-    pub(super) fn next_due(&mut self, now: Mono) -> Option<(Alarm, Due)> {
-        let entry = self.due.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove_entry())
+    /// Parts the deadlines set so far from those set later.
+    pub(super) const fn mark(&self) -> u64 {
+        self.serial
+    }
+
+    /// The earliest deadline that has come and was set before `mark`, taken out. One that is set for
+    /// no later than now waits for the next look: others get their turn in between.
+    pub(super) fn next_due(&mut self, now: Mono, mark: u64) -> Option<(Alarm, Due)> {
+        let come = self.due.range(..=(now, u64::MAX));
+        let (alarm, _) = come.into_iter().find(|((_, serial), _)| *serial <= mark)?;
+        self.due.remove_entry(&{ *alarm })
     }
 
     pub(super) fn wake_at(&self) -> Option<Mono> {

@@ -9,6 +9,9 @@ use super::records::group_key;
 use super::state::{Group, Member, State};
 use std::sync::Arc;
 
+/// A join phase that nobody has joined is looked at again no sooner than this, in ms.
+const JOIN_AGAIN_MS_MIN: u64 = 1_000;
+
 impl Partition {
     pub(super) fn join(&mut self, cx: &mut Cx<'_>, call: &Join, ticket: u64) {
         let settings = cx.settings;
@@ -234,6 +237,8 @@ pub(super) fn replaced(cx: &mut Cx<'_>, group: &mut Group, done: &Replaced) {
         return;
     }
     if let Some(ticket) = group.park_join(&done.new, None) {
+        // While it was parked its session may have ended without a word.
+        cx.renew_session(group, &done.new);
         let is_leader = group.is_leader(&done.new);
         let mut joined = current(group, &done.new, is_leader && done.can_skip_assignment);
         if done.can_skip_assignment {
@@ -335,12 +340,12 @@ pub(super) fn prepare_rebalance(cx: &mut Cx<'_>, group: &mut Group) {
     } else if group.all_joined() {
         complete_join(cx, group);
     } else {
-        delay_join(cx, group);
+        delay_join(cx, group, group.rebalance_timeout_ms());
     }
 }
 
-fn delay_join(cx: &mut Cx<'_>, group: &mut Group) {
-    let at = cx.now.mono.after_ms(group.rebalance_timeout_ms());
+fn delay_join(cx: &mut Cx<'_>, group: &mut Group, delay_ms: u64) {
+    let at = cx.now.mono.after_ms(delay_ms);
     let due = Due::Join {
         partition: cx.partition,
         group: group.id.clone(),
@@ -394,8 +399,10 @@ pub(super) fn complete_join(cx: &mut Cx<'_>, group: &mut Group) {
         drop_member(cx, group, &id, GroupError::UnknownMember);
     }
     if !group.elect_joined_leader() && !group.members().is_empty() {
-        // Static members only, and none of them back: their sessions decide.
-        return delay_join(cx, group);
+        // Static members only, and none of them back: their sessions decide. A timeout of none
+        // would look again and again until then.
+        let again_ms = group.rebalance_timeout_ms().max(JOIN_AGAIN_MS_MIN);
+        return delay_join(cx, group, again_ms);
     }
     group.next_generation(cx.now);
     if group.state() == State::Empty {

@@ -198,7 +198,8 @@ impl Groups {
 
     /// Carries out every deadline that has come.
     pub fn tick(&mut self, now: Now, fx: &mut GroupFx) {
-        while let Some((alarm, due)) = self.deadlines.next_due(now.mono) {
+        let mark = self.deadlines.mark();
+        while let Some((alarm, due)) = self.deadlines.next_due(now.mono, mark) {
             let (Due::Session { partition, .. }
             | Due::Join { partition, .. }
             | Due::InitialJoin { partition, .. }

@@ -88,6 +88,10 @@ impl Hosted {
         let Some(InFlight { after, waiting }) = cx.writes.in_flight.remove(&id) else {
             return;
         };
+        if matches!(after, After::Correction) {
+            // Without it the copy is wrong: the log stays as it is.
+            self.rewrite.failed(cx.writes);
+        }
         let must_correct = self.rewrite.must_correct(id);
         let undone = self.take_back(cx, id, after, error);
         if must_correct && let Some(undone) = undone {

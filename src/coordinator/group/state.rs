@@ -112,8 +112,9 @@ fn rebalance_timeout(call: &Join) -> i32 {
 /// member does not keep a large buffer alive.
 fn own_protocols(call: &Join) -> Vec<(Arc<str>, Bytes)> {
     let mut own: Vec<(Arc<str>, Bytes)> = Vec::with_capacity(call.protocols.len());
+    let mut names = BTreeSet::new();
     for (name, metadata) in &call.protocols {
-        if !own.iter().any(|(known, _)| known == name) {
+        if names.insert(name) {
             own.push((name.clone(), Bytes::copy_from_slice(metadata)));
         }
     }

@@ -47,7 +47,8 @@ impl<T> Versions<T> {
             return;
         };
         let (_, value) = self.in_flight.remove(at);
-        if id > self.committed_by {
+        // One write may hold several values: the last of them counts.
+        if id >= self.committed_by {
             self.committed = value;
             self.committed_by = id;
         }
@@ -86,6 +87,16 @@ mod tests {
         assert_eq!((value.committed(), value.latest()), (Some(&3), None));
         value.fail(12);
         assert_eq!((value.committed(), value.latest()), (Some(&3), Some(&3)));
+    }
+
+    #[test]
+    fn of_two_values_in_one_write_the_last_counts() {
+        let mut value = Versions::default();
+        value.write(1, Some(5));
+        value.write(1, Some(9));
+        value.commit(1);
+        value.commit(1);
+        assert_eq!((value.committed(), value.latest()), (Some(&9), Some(&9)));
     }
 
     #[test]

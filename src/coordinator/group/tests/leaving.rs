@@ -202,3 +202,43 @@ fn a_restart_keeps_members_and_gives_them_a_full_session() {
         Err(GroupError::RebalanceInProgress)
     );
 }
+
+/// A join phase whose timeout is none ends at once, and nobody may have come back by then.
+#[test]
+fn a_join_phase_without_a_timeout_leaves_others_their_turn() {
+    let mut bench = Bench::new();
+    let ticket = bench.call(join("", Some("a")).into());
+    bench.until_answered(ticket);
+    let first = bench.joined(ticket);
+    let mut call = sync(&first);
+    call.assignments = each_its_name(&first);
+    bench.call(call.into());
+    assert_eq!(bench.state(), "Stable");
+    // It comes again, with another timeout: no reason for a rebalance.
+    let hurried = Join {
+        rebalance_timeout_ms: Some(0),
+        ..join("", Some("a"))
+    };
+    let ticket = bench.call(hurried.into());
+    bench.until_answered(ticket);
+    let again = bench.joined(ticket);
+    assert_eq!(bench.state(), "Stable");
+    // Someone asks for an id and gives it up: that begins one, and nobody joins it.
+    let asked = bench.call(
+        Join {
+            member_id_required: true,
+            ..join("", None)
+        }
+        .into(),
+    );
+    let Some(GroupAnswer::Join(Err(refused))) = bench.answer(asked) else {
+        panic!("it is given an id first")
+    };
+    let left = bench.ask(leave(&[(&refused.member, None)]));
+    assert_eq!(results(left), [Ok(())]);
+    bench.pass_ms(5_000);
+    assert_eq!(bench.state(), "PreparingRebalance");
+    let ticket = bench.call(join(&again.member, Some("a")).into());
+    bench.until_answered(ticket);
+    assert_eq!(bench.joined(ticket).generation, again.generation + 1);
+}

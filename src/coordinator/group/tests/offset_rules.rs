@@ -349,3 +349,18 @@ fn a_deleted_topic_takes_its_offsets_along() {
     bench.restart();
     assert_eq!(offset(&bench.ask(fetch(false, [0; 16]))), -1);
 }
+
+#[test]
+fn of_a_partition_named_twice_in_one_commit_the_last_offset_counts() {
+    let mut bench = Bench::new();
+    let mut call = commit(-1, "", 5);
+    let last = CommitPartition {
+        offset: 9,
+        ..call.topics[0].partitions[0].clone()
+    };
+    call.topics[0].partitions.push(last);
+    assert_eq!(committed(bench.ask(call.into())), Ok(()));
+    assert_eq!(offset(&bench.ask(fetch(false, [1; 16]))), 9);
+    bench.restart();
+    assert_eq!(offset(&bench.ask(fetch(false, [1; 16]))), 9);
+}
