@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub const DECODE_RATIO_MAX: usize = 48;
 
 /// No decoded message takes more memory than this, however long its frame, in bytes.
-pub const DECODE_BYTES_MAX: usize = 256 << 20;
+pub const DECODE_BYTES_MAX: usize = 64 << 20;
 
 /// Memory a message may take however short its frame, in bytes.
 pub const DECODE_SLACK_MAX: usize = 1024;
@@ -38,7 +38,8 @@ impl Reader {
             flexible: false,
             budget: end
                 .saturating_mul(DECODE_RATIO_MAX)
-                .saturating_add(DECODE_SLACK_MAX),
+                .saturating_add(DECODE_SLACK_MAX)
+                .min(DECODE_BYTES_MAX),
         }
     }
 
@@ -226,5 +227,25 @@ mod tests {
             Err(DecodeError::Length(3)),
             "the next bytes are not its own"
         );
+    }
+
+    #[test]
+    fn a_long_frame_does_not_take_memory_in_proportion() {
+        let decode = |groups: usize| {
+            let mut frame = Vec::new();
+            let mut count = groups as u32 + 1;
+            while count >= 0x80 {
+                frame.push(count as u8 | 0x80);
+                count >>= 7;
+            }
+            frame.push(count as u8);
+            // As many empty names, no authorised operations, no tags.
+            frame.resize(frame.len() + groups, 1);
+            frame.extend([0, 0]);
+            let mut r = Reader::new(frame.into());
+            crate::wire::describe_groups::Request::decode(&mut r, 5).map(|got| got.groups.len())
+        };
+        assert_eq!(decode(100_000), Ok(100_000));
+        assert!(decode(4_000_000).is_err());
     }
 }
