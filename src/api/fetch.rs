@@ -115,7 +115,47 @@ fn wanted(request: &Request, by_id: bool) -> Vec<Wanted> {
             last_fetched_epoch: part.last_fetched_epoch,
         }));
     }
-    wanted
+    if names_one_twice(request, by_id) {
+        last_of_each(wanted)
+    } else {
+        wanted
+    }
+}
+
+/// Whether the request names a topic or a partition more than once.
+fn names_one_twice(request: &Request, by_id: bool) -> bool {
+    let mut topics: Vec<(&str, Uuid)> = Vec::with_capacity(request.topics.len());
+    let mut indexes = Vec::new();
+    for topic in &request.topics {
+        let id = if by_id {
+            topic.topic_id
+        } else {
+            Uuid::default()
+        };
+        topics.push((if by_id { "" } else { &topic.topic }, id));
+        indexes.clear();
+        indexes.extend(topic.partitions.iter().map(|part| part.partition));
+        indexes.sort_unstable();
+        if indexes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return true;
+        }
+    }
+    topics.sort_unstable();
+    topics.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Of what is named more than once the last counts, in the first one's place, as in Kafka.
+fn last_of_each(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut places: BTreeMap<PartKey, usize> = BTreeMap::new();
+    let mut own: Vec<Wanted> = Vec::new();
+    for part in wanted {
+        let at = *places.entry(part.key.clone()).or_insert(own.len());
+        match own.get_mut(at) {
+            Some(known) => *known = part,
+            None => own.push(part),
+        }
+    }
+    own
 }
 
 /// Sends each part to the shard that owns it.
@@ -340,6 +380,7 @@ fn refuse(to: ReplyHeader, code: Code) -> Handled {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use net::wire::fetch::{FetchPartition, FetchTopic};
 
     #[test]
     fn only_the_first_part_with_records_may_exceed_its_limit() {
@@ -370,5 +411,52 @@ mod tests {
         assert_eq!(trimmed(&[(50, 10), (50, 10), (5, 10)], 200), [50, 0, 5]);
         assert_eq!(trimmed(&[(50, 10), (50, 90)], 80), [50, 0]);
         assert_eq!(trimmed(&[(150, 10), (1, 90)], 80), [150, 0]);
+    }
+
+    #[test]
+    fn of_a_partition_named_twice_the_last_counts_in_the_first_ones_place() {
+        let part = |partition, offset| FetchPartition {
+            partition,
+            fetch_offset: offset,
+            ..Default::default()
+        };
+        let topic = |name, parts: &[(i32, i64)]| FetchTopic {
+            topic: Str::from_static(name),
+            partitions: parts
+                .iter()
+                .map(|(at, offset)| part(*at, *offset))
+                .collect(),
+            ..Default::default()
+        };
+        let asked = |topics| {
+            let request = Request {
+                topics,
+                ..Default::default()
+            };
+            let wanted = wanted(&request, false);
+            let named = wanted.into_iter().map(|part| {
+                let TopicKey::Name(name) = part.key.topic else {
+                    panic!("by name")
+                };
+                (name.to_string(), part.key.partition, part.offset)
+            });
+            named.collect::<Vec<_>>()
+        };
+        let own = |parts: &[(&str, i32, i64)]| {
+            let own = parts
+                .iter()
+                .map(|(name, at, offset)| ((*name).to_owned(), *at, *offset));
+            own.collect::<Vec<_>>()
+        };
+        let once = asked(vec![topic("a", &[(1, 5), (0, 6)]), topic("b", &[(1, 7)])]);
+        assert_eq!(once, own(&[("a", 1, 5), ("a", 0, 6), ("b", 1, 7)]));
+        let twice = asked(vec![topic("a", &[(1, 5), (0, 6), (1, 8)])]);
+        assert_eq!(twice, own(&[("a", 1, 8), ("a", 0, 6)]));
+        let apart = asked(vec![
+            topic("a", &[(1, 5)]),
+            topic("b", &[(1, 7)]),
+            topic("a", &[(1, 9)]),
+        ]);
+        assert_eq!(apart, own(&[("a", 1, 9), ("b", 1, 7)]));
     }
 }

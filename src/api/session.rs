@@ -1,6 +1,6 @@
 //! Incremental fetch sessions (KIP-227): what a client fetches, remembered between requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use net::wire::{Str, Uuid};
 use reactor::op::Mono;
@@ -273,6 +273,7 @@ impl FetchSessions {
 impl Session {
     fn update(&mut self, wanted: Vec<Wanted>, forgotten: &[PartKey]) {
         if !forgotten.is_empty() {
+            let forgotten: BTreeSet<&PartKey> = forgotten.iter().collect();
             self.parts
                 .retain(|part| !forgotten.contains(&part.wanted.key));
         }

@@ -25,6 +25,8 @@ pub(super) struct ParkedFetch {
     parts: Vec<FetchPart>,
     /// Bytes that each part could read when last looked at.
     readable: Vec<u64>,
+    /// Their sum.
+    readable_total: u64,
     shared: bool,
     /// Once reading: the answers so far, and how many parts wait for the disk.
     reading: Option<(Vec<FetchedPart>, usize)>,
@@ -68,6 +70,7 @@ impl Partitions {
             bytes_min: call.bytes_min,
             parts: call.parts,
             readable,
+            readable_total: total,
             shared: call.shared,
             reading: None,
         };
@@ -125,9 +128,10 @@ impl Partitions {
         let enough = match look {
             Look::Urgent => true,
             Look::Readable(bytes) => {
-                let moved = parked.readable[part as usize] != bytes;
-                parked.readable[part as usize] = bytes;
-                let total = parked.readable.iter().sum::<u64>();
+                let before = std::mem::replace(&mut parked.readable[part as usize], bytes);
+                let moved = before != bytes;
+                let total = parked.readable_total - before + bytes;
+                parked.readable_total = total;
                 let enough = total >= parked.bytes_min;
                 if moved && parked.shared && !enough {
                     fx.readable.push((parked.reply_to, total));
