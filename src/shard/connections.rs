@@ -51,6 +51,8 @@ struct Connection {
     /// acknowledgement may leave right after its last request.
     ended: Option<Mono>,
     closing: bool,
+    /// When it is looked at again: its entry in [`Connections::idle`].
+    due: Mono,
 }
 
 impl Connection {
@@ -238,14 +240,23 @@ impl Connections {
             counted: false,
             ended: None,
             closing: false,
+            due: Mono::default(),
         };
         self.conns.insert(id, connection);
-        self.idle
-            .insert((now.after_ms(self.limits.idle_ms_max), id), ());
+        self.look_again(id, now.after_ms(self.limits.idle_ms_max));
         self.events.push(NetEvent::Came {
             conn: ConnId(id),
             peer: peer.ip(),
         });
+    }
+
+    /// Sets when the connection is looked at again, in place of the time set before.
+    fn look_again(&mut self, id: u64, due: Mono) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            let before = std::mem::replace(&mut conn.due, due);
+            self.idle.remove(&(before, id));
+            self.idle.insert((due, id), ());
+        }
     }
 
     /// The connection is counted and may be served, or is one too many. False if it has closed
@@ -283,7 +294,7 @@ impl Connections {
             Done::Eof | Done::Failed(_) => {
                 conn.receiving = Receiving::Off;
                 conn.ended = Some(now);
-                self.idle.insert((now.after_ms(GONE_MS_MAX), id), ());
+                self.look_again(id, now.after_ms(GONE_MS_MAX));
                 self.events.push(NetEvent::Ended { conn: ConnId(id) });
                 self.touched.push(id);
             }
@@ -309,6 +320,7 @@ impl Connections {
             self.listeners.remove(&id);
             return;
         };
+        self.idle.remove(&(conn.due, id));
         self.budget.change(conn.held, Held::default());
         self.budget.forget(id);
         self.events.push(NetEvent::Closed {
@@ -456,14 +468,9 @@ impl Connections {
             let gone = conn.ended.map(|ended| ended.after_ms(GONE_MS_MAX));
             match gone.or_else(|| conn.machine.idle_deadline()) {
                 Some(due) if due <= now => self.close(ConnId(id), ops),
-                Some(due) => {
-                    self.idle.insert((due, id), ());
-                }
+                Some(due) => self.look_again(id, due),
                 // The peer waits for us: look again after a whole period.
-                None => {
-                    self.idle
-                        .insert((now.after_ms(self.limits.idle_ms_max), id), ());
-                }
+                None => self.look_again(id, now.after_ms(self.limits.idle_ms_max.max(1))),
             }
         }
         if self.budget.must_check(appends_wait, now) {
