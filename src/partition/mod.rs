@@ -188,13 +188,9 @@ impl Partitions {
     #[must_use]
     pub fn wake_at(&self) -> Option<Mono> {
         let deadline = self.deadlines.first_key_value().map(|((at, _), ())| *at);
-        let at_once = !self.stalled.is_empty() && !self.is_stalled();
-        let at_once = at_once.then_some(Mono::default());
-        deadline
-            .into_iter()
-            .chain(self.retry_at)
-            .chain(at_once)
-            .min()
+        let retry = self.retry_at.unwrap_or_default();
+        let retry = (!self.stalled.is_empty()).then_some(retry);
+        deadline.into_iter().chain(retry).min()
     }
 
     /// Ends what has waited long enough.

@@ -7,6 +7,8 @@ use storage::batch::{self, Builder, Codec, Compression};
 use super::stand::{End, MS, Stand, ask, batches_of, bytes_of, fetch_request, produce_request};
 use crate::client::Client;
 
+const REQUEST_TIMED_OUT: i16 = 7;
+
 fn first(answer: &produce::Response) -> (i16, i64) {
     let part = &answer.responses[0].partition_responses[0];
     (part.error_code, part.base_offset)
@@ -319,4 +321,28 @@ fn retention_bytes_of_zero_empties_the_active_segment_too() {
     assert_eq!(bytes_held(&mut stand, &mut client), 0, "its space is free");
     let batch = stand.batch(1, 10);
     assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 16));
+}
+
+/// A batch that waited for memory until its time was over must not leave the shard awake for ever:
+/// the simulator ends a machine that never sleeps.
+#[test]
+fn a_batch_that_waited_for_memory_in_vain_leaves_nothing_behind() {
+    let mut stand = Stand::new(1, &[]);
+    let mut client = stand.client();
+    let large = [("max.message.bytes", "60000000")];
+    assert_eq!(stand.create(&mut client, "t", 2, &large), 0);
+    // The first batch keeps the memory for large ones until its write is over.
+    stand.world.settings().latency_ns = 60_000 * MS;
+    for partition in [0, 1] {
+        let request = produce_request(("t", partition), stand.batch(1, 20 << 20), -1, 0);
+        client.send(&mut stand.world, (ApiKey::Produce, 9), 0, |w, v| {
+            request.encode(w, v)
+        });
+    }
+    for _ in 0..2 {
+        let mut reply = stand.reply(&mut client, 40_000).expect("an answer in time");
+        let answer = produce::Response::decode(&mut reply.body, 9).unwrap();
+        assert_eq!(first(&answer), (REQUEST_TIMED_OUT, -1));
+    }
+    stand.world.pass(20_000 * MS);
 }
