@@ -110,9 +110,11 @@ pub enum Op {
     CreateDir { path: PathBuf },
     /// rmdir of an empty directory -> [`Done::Ok`].
     RemoveDir { path: PathBuf },
-    /// fsync of a directory -> [`Done::Ok`]: its entries are durable. One that this user may not
-    /// read is left alone: that of a log directory, which somebody else has made.
+    /// fsync of a directory -> [`Done::Ok`]: its entries are durable.
     SyncDir { path: PathBuf },
+    /// The same for the directory that holds `of`. Where this user may not read it, the whole file
+    /// system of `of` is synced instead (syncfs). May block the ring's thread; start-up only.
+    SyncParent { of: PathBuf },
     /// -> [`Done::Listed`], in no particular order. May block the ring's thread; start-up only.
     ListDir { path: PathBuf },
     /// statvfs of a path -> [`Done::Space`]. May block the ring's thread on a file system that is

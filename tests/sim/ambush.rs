@@ -102,7 +102,7 @@ impl On {
             (Self::Rename, Op::Rename { .. })
             | (Self::Unlink, Op::Unlink { .. })
             | (Self::RemoveDir, Op::RemoveDir { .. })
-            | (Self::SyncDir, Op::SyncDir { .. })
+            | (Self::SyncDir, Op::SyncDir { .. } | Op::SyncParent { .. })
             | (Self::CreateDir, Op::CreateDir { .. })
             | (Self::Sync, Op::Sync { .. }) => true,
             _ => false,

@@ -192,6 +192,9 @@ impl Files {
             Op::CreateDir { path } => disk.create_dir(path)?,
             Op::RemoveDir { path } => disk.remove_dir(path)?,
             Op::SyncDir { path } => disk.sync_dir(path, flight.start)?,
+            Op::SyncParent { of } => {
+                disk.sync_dir(of.parent().unwrap_or(of), flight.start)?;
+            }
             Op::ListDir { path } => return Ok(Done::Listed(disk.list(path)?)),
             Op::Space { path } => return Ok(Done::Space(disk.space(path)?)),
             Op::Lock { path } => {

@@ -154,6 +154,7 @@ impl Io {
             Op::RemoveDir { path } => self.unlink(token, &path, libc::AT_REMOVEDIR),
             Op::CreateDir { path } => self.create_dir(token, path),
             Op::SyncDir { path } => self.sync_dir(token, &path),
+            Op::SyncParent { of } => self.sync_parent(token, &of),
             Op::ListDir { path } => self.list_dir(token, &path),
             Op::Space { path } => self.space(token, &path),
             Op::Lock { path } => self.lock(token, path, give_up),

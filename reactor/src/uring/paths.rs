@@ -63,11 +63,18 @@ impl Io {
     pub(super) fn sync_dir(&mut self, token: Token, path: &Path) {
         match File::open(path) {
             Ok(dir) => self.submit_sync_dir(token, OwnedFd::from(dir)),
-            // Who may not look into it has not made what is in it.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.done(token, Done::Ok);
-            }
             Err(error) => self.done(token, failed_io(&error)),
+        }
+    }
+
+    pub(super) fn sync_parent(&mut self, token: Token, of: &Path) {
+        let around = of.parent().unwrap_or(of);
+        match File::open(around) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let done = sync_file_system(of).map_or_else(|e| failed_io(&e), |()| Done::Ok);
+                self.done(token, done);
+            }
+            _ => self.sync_dir(token, around),
         }
     }
 
@@ -128,6 +135,17 @@ fn space(path: &Path) -> io::Result<Space> {
         total: fs.f_blocks.saturating_mul(fs.f_frsize),
         usable: fs.f_bavail.saturating_mul(fs.f_frsize),
     })
+}
+
+/// If `path` is a mount point, its own name is older than the mount, and nobody's to sync.
+fn sync_file_system(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // SAFETY: a plain call on a descriptor that is open.
+    if unsafe { libc::syncfs(file.as_raw_fd()) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn list(path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -137,9 +137,7 @@ fn settle_meta(dir: &Path, new: Option<&Meta>) -> Script {
     let mut dirs = vec![Op::SyncDir {
         path: dir.to_owned(),
     }];
-    dirs.extend(parent.map(|path| Op::SyncDir {
-        path: path.to_owned(),
-    }));
+    dirs.extend(parent.map(|_| Op::SyncParent { of: dir.to_owned() }));
     script
         .then(vec![Op::Sync { file: OPENED }])
         .then(vec![Op::Close { file: OPENED }])
