@@ -350,8 +350,8 @@ impl Store {
         }
         let folder = names::partition(&dir, &log.id);
         let script = Script::new()
-            .then(closes)
-            .then(unlinks)
+            .then_all(closes)
+            .then_all(unlinks)
             .then(vec![Op::RemoveDir { path: folder }])
             .then(vec![Op::RemoveDir {
                 path: names::topic(&dir, log.id.topic),

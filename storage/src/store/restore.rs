@@ -94,7 +94,7 @@ pub(super) fn unreadable(failure: &Failure) -> String {
         _ => "see to it",
     };
     format!(
-        "{}; {cure}, and start again. Nothing was changed",
+        "{}; {cure}, and start again: no record was given up",
         failure.words()
     )
 }

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 /// Stands for the file that the script opened last.
 pub(crate) const OPENED: FileId = FileId(u32::MAX);
 
-/// Operations of one step at most: what unlinks a partition of many segments must not fill the
-/// queues of the kernel.
+/// Operations of one of the steps that [`Script::then_all`] makes.
 const STEP_OPS_MAX: usize = 1024;
 
 /// Operations in the order they have to be durable in.
@@ -27,16 +26,22 @@ impl Script {
         Self::default()
     }
 
-    /// Adds a step; an empty one is left out, a very long one becomes several.
-    pub(crate) fn then(mut self, mut ops: Vec<Op>) -> Self {
-        while ops.len() > STEP_OPS_MAX {
-            let rest = ops.split_off(STEP_OPS_MAX);
-            self.steps.push_back(std::mem::replace(&mut ops, rest));
-        }
+    /// Adds a step; an empty one is left out. [`Failure`] names operations by their step and place.
+    pub(crate) fn then(mut self, ops: Vec<Op>) -> Self {
         if !ops.is_empty() {
             self.steps.push_back(ops);
         }
         self
+    }
+
+    /// Adds as many steps as it takes: for operations whose number has no bound, such as the
+    /// removal of a partition's files, and whose places in the script nobody asks for.
+    pub(crate) fn then_all(mut self, mut ops: Vec<Op>) -> Self {
+        while ops.len() > STEP_OPS_MAX {
+            let rest = ops.split_off(STEP_OPS_MAX);
+            self = self.then(std::mem::replace(&mut ops, rest));
+        }
+        self.then(ops)
     }
 
     /// Puts a small file in its place, whole and durable: written beside it, synced, renamed, its
@@ -251,6 +256,7 @@ impl<T> Running<T> {
         let Some(ops) = self.script.steps.pop_front() else {
             return false;
         };
+        assert!(ops.len() <= 1 << 16, "a step has at most 65536 operations");
         self.waiting = ops.len();
         self.words = ops.iter().map(words).collect();
         for (index, mut op) in ops.into_iter().enumerate() {
@@ -327,6 +333,7 @@ fn words(op: &Op) -> String {
         Op::Unlink { path } | Op::RemoveDir { path } => named("remove", path),
         Op::CreateDir { path } => named("create directory", path),
         Op::SyncDir { path } => named("sync directory", path),
+        Op::SyncParent { of } => named("sync the directory around", of),
         Op::ListDir { path } => named("list", path),
         Op::Space { path } => named("ask for the space of", path),
         Op::Lock { path } => named("lock", path),
@@ -424,7 +431,7 @@ mod tests {
         let path = || "a".into();
         let ops: Vec<Op> = (0..70_000).map(|_| Op::Unlink { path: path() }).collect();
         let (mut scripts, mut out) = (Scripts::new(), Vec::new());
-        scripts.run(Script::new().then(ops), (), &mut out);
+        scripts.run(Script::new().then_all(ops), (), &mut out);
         let (mut seen, mut most) = (0, 0);
         while !scripts.is_idle() {
             most = most.max(out.len());

@@ -236,7 +236,7 @@ impl Store {
             path: topic.to_owned(),
         });
         let script = Script::new()
-            .then(unlinks)
+            .then_all(unlinks)
             .then(vec![Op::RemoveDir { path }])
             .then(topic.into_iter().collect())
             .keep_going();
