@@ -69,8 +69,8 @@ impl Deadlines {
         self.serial
     }
 
-    /// The earliest deadline that has come and was set before `mark`, taken out. One that is set for
-    /// no later than now waits for the next look: others get their turn in between.
+    /// The earliest deadline that has come and was set before `mark`, taken out. One that is set
+    /// for no later than now waits for the next look: others get their turn in between.
     pub(super) fn next_due(&mut self, now: Mono, mark: u64) -> Option<(Alarm, Due)> {
         let come = self.due.range(..=(now, u64::MAX));
         let (alarm, _) = come.into_iter().find(|((_, serial), _)| *serial <= mark)?;
