@@ -113,12 +113,6 @@ impl Arena {
         self.0.bytes_used.load(Ordering::Relaxed)
     }
 
-    /// Bytes of buffers from [`alloc_apart`](Self::alloc_apart) that are not yet returned.
-    #[must_use]
-    pub fn bytes_apart(&self) -> usize {
-        self.0.bytes_apart.load(Ordering::Relaxed)
-    }
-
     /// The most that can be handed out at once, in bytes.
     #[must_use]
     pub fn bytes_max(&self) -> usize {

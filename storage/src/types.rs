@@ -92,3 +92,11 @@ pub struct StoreConfig {
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
 }
+
+/// Spreads the bits of a number over all 64 (the finaliser of MurmurHash3, by way of SplitMix64).
+pub(crate) const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -11,7 +11,7 @@ use crate::batch::{Admitted, HEADER_LEN, Summary, patch};
 use crate::epochs::Epochs;
 use crate::format::{BLOCK_U64, DATA_START, block_floor};
 use crate::producer::Producers;
-use crate::types::{LogConfig, PartitionId};
+use crate::types::{LogConfig, PartitionId, mix};
 use reactor::buf::Arena;
 use reactor::op::Now;
 use segment::Segment;
@@ -172,7 +172,10 @@ impl Log {
         };
         let names = [word(high), word(low), self.id.index as u64];
         let names = names.into_iter().chain([self.active().base as u64]);
-        names.fold(0, mixed).checked_rem(bound).unwrap_or(0)
+        names
+            .fold(0, |state, word| mix(state ^ word))
+            .checked_rem(bound)
+            .unwrap_or(0)
     }
 
     /// Starts a new segment at the end of the log.
@@ -263,15 +266,6 @@ impl Log {
         let current = &self.segments[at];
         older && current.journaled - current.durable().pos < BLOCK_U64
     }
-}
-
-/// Goes on from `state` by `word`, so that each bit of both moves about half of the bits (the
-/// finalizer of `SplitMix64`).
-const fn mixed(state: u64, word: u64) -> u64 {
-    let mut bits = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

@@ -72,23 +72,21 @@ impl Tail {
         // Memory doubles with the tail, so that a partition with one record costs one block.
         let grown = self.memory().clamp(BLOCK, CHUNK_BYTES_MAX);
         let wanted = (len - room).max(grown);
-        let whole = if is_large(arena, len) {
-            arena.alloc_apart(wanted)
-        } else {
-            arena.alloc(wanted)
-        };
-        match whole {
+        if is_large(arena, len) {
+            return arena
+                .alloc_apart(wanted)
+                .map(|buf| self.push(buf))
+                .is_some();
+        }
+        match arena.alloc(wanted) {
             Some(buf) => self.push(buf),
-            None => return wanted > CHUNK_BYTES_MAX && self.reserve_pieces(arena, len, len - room),
+            None => return wanted > CHUNK_BYTES_MAX && self.reserve_pieces(arena, len - room),
         }
         true
     }
 
     /// Makes room for `wanted` more bytes in pieces, where the arena has no such stretch any more.
-    fn reserve_pieces(&mut self, arena: &Arena, len: usize, wanted: usize) -> bool {
-        if is_large(arena, len) {
-            return false;
-        }
+    fn reserve_pieces(&mut self, arena: &Arena, wanted: usize) -> bool {
         let (chunks, mut got) = (self.chunks.len(), 0);
         while got < wanted {
             let Some(buf) = arena.alloc((wanted - got).min(CHUNK_BYTES_MAX)) else {

@@ -14,6 +14,7 @@ use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
 use crate::log::revive::{Revived, drop_last_rounds, replay};
+use crate::types::mix;
 use crate::types::{AlivePartition, Durability, LogConfig, METADATA, PartitionId, Slot, TopicId};
 use bytes::Bytes;
 use reactor::op::{ErrorKind, Mono, Now, Op, OpenMode};
@@ -660,14 +661,6 @@ fn journals_gone(dir: &Path) -> String {
         dir.display(),
         names::journal_dir(dir).display()
     )
-}
-
-/// Spreads the bits of a number over all 64 (the finaliser of MurmurHash3, by way of SplitMix64).
-const fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Whether the journals' last rounds are complete.

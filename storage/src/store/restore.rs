@@ -99,6 +99,21 @@ pub(super) fn unreadable(failure: &Failure) -> String {
     )
 }
 
+/// Opens a segment file and reads the block of its header.
+pub(super) fn read_header(path: PathBuf) -> Script {
+    Script::new()
+        .then(vec![Op::Open {
+            path,
+            mode: OpenMode::Read,
+            direct: true,
+        }])
+        .then(vec![Op::Read {
+            file: OPENED,
+            pos: 0,
+            len: BLOCK_U64 as u32,
+        }])
+}
+
 impl Next {
     /// What a failed operation leads to. That a file is not there is an answer, too.
     fn after(failure: &Failure) -> Self {
@@ -269,16 +284,7 @@ impl Restore {
                 self.modified_ms.insert(base, entry.modified_ms);
                 let path = names::segment(&self.dir, &self.revived.id, base);
                 script = script
-                    .then(vec![Op::Open {
-                        path,
-                        mode: OpenMode::Read,
-                        direct: true,
-                    }])
-                    .then(vec![Op::Read {
-                        file: OPENED,
-                        pos: 0,
-                        len: BLOCK_U64 as u32,
-                    }])
+                    .join(read_header(path))
                     .then(vec![Op::Close { file: OPENED }]);
             }
         }

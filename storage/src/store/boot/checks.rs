@@ -2,7 +2,7 @@
 //! there: it is checked, and dropped if it is not whole.
 
 use super::*;
-use crate::store::restore::unreadable;
+use crate::store::restore::{read_header, unreadable};
 
 /// Extents that are checked at once.
 const CHECKS_MAX: usize = 64;
@@ -115,17 +115,7 @@ impl Store {
 }
 
 fn read_extent(path: PathBuf, pos: u64, len: u64) -> Script {
-    let mut script = Script::new()
-        .then(vec![Op::Open {
-            path,
-            mode: OpenMode::Read,
-            direct: true,
-        }])
-        .then(vec![Op::Read {
-            file: OPENED,
-            pos: 0,
-            len: BLOCK_U64 as u32,
-        }]);
+    let mut script = read_header(path);
     let mut at = pos;
     while at < pos + len {
         let now = (pos + len - at).min(EXTENT_STRIDE);
