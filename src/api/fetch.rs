@@ -115,7 +115,7 @@ fn wanted(request: &Request, by_id: bool) -> Vec<Wanted> {
             last_fetched_epoch: part.last_fetched_epoch,
         }));
     }
-    if names_one_twice(request, by_id) {
+    if wanted.len() > 1 && names_one_twice(request, by_id) {
         last_of_each(wanted)
     } else {
         wanted
