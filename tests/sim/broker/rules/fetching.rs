@@ -4,10 +4,10 @@ use net::wire::api::ApiKey;
 use net::wire::{Reader, Str, delete_records, describe_log_dirs, fetch, list_offsets, metadata};
 use net::wire::{offset_for_leader_epoch, offset_for_leader_epoch as epochs};
 use reactor::op::ErrorKind;
-use reactor::sim::{Fault, FaultOn};
+use reactor::sim::FaultOn;
 use storage::batch::{Builder, Compression};
 
-use super::stand::{End, MS, SECOND, Stand, ask, batches_of, bytes_of, fetch_request};
+use super::stand::{End, MS, SECOND, Stand, ask, batches_of, bytes_of, fault, fetch_request};
 use crate::client::Client;
 
 const LONG_MS: i32 = 60_000;
@@ -172,13 +172,8 @@ fn a_deletion_of_records_after_the_journal_has_failed_is_refused() {
     let batch = stand.batch(5, 10);
     assert_eq!(stand.produce(&mut client, ("t", 0), batch), (0, 0));
     stand.world.pass(SECOND);
-    stand.world.disk().inject(Fault {
-        on: FaultOn::Write,
-        path_part: "/journal/".to_owned(),
-        after: 0,
-        times: u32::MAX,
-        kind: ErrorKind::Medium,
-    });
+    let failing = fault(FaultOn::Write, "/journal/", ErrorKind::Medium);
+    stand.world.disk().inject(failing);
     // The first one meets the failure, the second comes after it.
     for offset in [3, 4] {
         ask_for_deletion(&mut stand, &mut client, offset);
@@ -209,13 +204,8 @@ fn a_log_directory_whose_journal_has_failed_is_told() {
         (result.error_code, topic.map(|topic| topic.partitions.len()))
     };
     assert_eq!(told(&mut stand), (0, Some(3)));
-    stand.world.disk().inject(Fault {
-        on: FaultOn::Write,
-        path_part: "/journal/".to_owned(),
-        after: 0,
-        times: u32::MAX,
-        kind: ErrorKind::Medium,
-    });
+    let failing = fault(FaultOn::Write, "/journal/", ErrorKind::Medium);
+    stand.world.disk().inject(failing);
     let mut writer = stand.client();
     let batch = stand.batch(1, 10);
     let refused = stand.produce(&mut writer, ("t", 0), batch);

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use net::wire::api::ApiKey;
 use net::wire::{Records, Str, create_topics, delete_topics, fetch, incremental_alter_configs};
 use net::wire::{api_versions, init_producer_id, produce};
-use reactor::op::ShardId;
-use reactor::sim::{Settings, World};
+use reactor::op::{ErrorKind, ShardId};
+use reactor::sim::{Fault, FaultOn, Settings, World};
 use ringlog::cluster::image::Image;
 use ringlog::config::layers::Static;
 use ringlog::config::settings::BrokerSettings;
@@ -333,4 +333,15 @@ pub(super) fn batches_of(bytes: &Bytes) -> Vec<(i64, i32)> {
 
 pub(super) fn addr() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9092))
+}
+
+/// Every such operation fails from now on.
+pub(super) fn fault(on: FaultOn, path_part: &str, kind: ErrorKind) -> Fault {
+    Fault {
+        on,
+        path_part: path_part.to_owned(),
+        after: 0,
+        times: u32::MAX,
+        kind,
+    }
 }

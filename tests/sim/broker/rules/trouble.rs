@@ -3,11 +3,11 @@
 use net::wire::api::ApiKey;
 use net::wire::{Str, create_topics, metadata, produce};
 use reactor::op::ErrorKind;
-use reactor::sim::{Fault, FaultOn};
+use reactor::sim::FaultOn;
 use ringlog::cluster::command::{Change, Command, Op, Resource, ResourceChange, TopicRef};
 use ringlog::shard::mail::Call;
 
-use super::stand::{End, MS, SECOND, Stand, ask, produce_request};
+use super::stand::{End, MS, SECOND, Stand, ask, fault, produce_request};
 use crate::client::Client;
 
 const STORAGE_ERROR: i16 = 56;
@@ -36,16 +36,6 @@ fn error_of(stand: &mut Stand, client: &mut Client, topic: &'static str) -> i16 
         ..Default::default()
     };
     ask!(stand, client, Metadata 10, metadata, request).topics[0].error_code
-}
-
-fn fault(on: FaultOn, path_part: &str, kind: ErrorKind) -> Fault {
-    Fault {
-        on,
-        path_part: path_part.to_owned(),
-        after: 0,
-        times: u32::MAX,
-        kind,
-    }
 }
 
 /// The journal of the partitions breaks while a topic is being made: that is written to a journal
