@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports)]
 
+mod failure;
 mod model;
 
 use clap::{Parser, Subcommand};
+use failure::Outcome;
+use std::process::ExitCode;
 
 /// Measures brokers of Kafka's protocol: what they do, what they cost, and how much is possible.
 #[derive(Parser)]
@@ -18,6 +21,16 @@ struct Options {
 #[derive(Subcommand)]
 enum Command {}
 
-fn main() {
-    match Options::parse().command {}
+fn main() -> ExitCode {
+    match run(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> Outcome<()> {
+    match options.command {}
 }
