@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod failure;
+mod kernel;
 mod model;
 
 use clap::{Parser, Subcommand};

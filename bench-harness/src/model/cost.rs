@@ -21,6 +21,9 @@ pub(crate) struct Cost {
     pub(crate) device_flushes: Option<u64>,
     /// The most memory it had, in bytes, huge pages included.
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// What is none above, and why, in words.
+    #[serde(default)]
+    pub(crate) not_counted: Vec<String>,
 }
 
 impl Cost {

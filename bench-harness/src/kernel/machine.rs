@@ -1,0 +1,88 @@
+//! The machine that everything runs on.
+
+use super::device::{Device, mount_of};
+use crate::model::Machine;
+use rustix::thread::{CpuSet, sched_getaffinity};
+use std::fs;
+use std::path::Path;
+
+/// What is said of something that the kernel does not tell.
+const UNKNOWN: &str = "not known";
+
+/// `data` is where the brokers will keep their data.
+pub(crate) fn machine(data: &Path) -> Machine {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().and_then(|first| first.parse().ok());
+    Machine {
+        kernel: match read("/proc/sys/kernel/osrelease").trim() {
+            "" => UNKNOWN.to_owned(),
+            release => format!("Linux {release}"),
+        },
+        cpu: cpu_in(&read("/proc/cpuinfo")).unwrap_or_else(|| UNKNOWN.to_owned()),
+        cores: usable_cores().len(),
+        memory_bytes: memory_in(&read("/proc/meminfo")).unwrap_or(0),
+        storage: storage(data),
+        load_average: load.unwrap_or(0.0),
+        generator_cores: String::new(),
+        broker_cores: String::new(),
+    }
+}
+
+/// The cores that this process may run on.
+pub(crate) fn usable_cores() -> Vec<usize> {
+    match sched_getaffinity(None) {
+        Ok(set) => (0..CpuSet::MAX_CPU)
+            .filter(|core| set.is_set(*core))
+            .collect(),
+        Err(_) => vec![0],
+    }
+}
+
+fn cpu_in(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn memory_in(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn storage(data: &Path) -> String {
+    let kind = mount_of(data).map_or_else(|_| "file system not known".to_owned(), |(kind, _)| kind);
+    match Device::under(data) {
+        Ok(device) => format!("{kind} on {}", device.describe()),
+        Err(_) => format!("{kind}, no block device known"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_name_cores_memory_and_storage() {
+        let machine = machine(&std::env::temp_dir());
+        assert!(machine.kernel.starts_with("Linux "), "{machine:?}");
+        assert!(machine.cores >= 1, "{machine:?}");
+        assert!(machine.memory_bytes > 64 << 20, "{machine:?}");
+        assert!(
+            !machine.storage.starts_with("file system not known"),
+            "{machine:?}"
+        );
+    }
+
+    #[test]
+    fn the_processor_is_found_in_what_the_kernel_says() {
+        let text = "processor\t: 0\nvendor_id\t: X\nmodel name\t: Some CPU @ 2.0GHz\n";
+        assert_eq!(cpu_in(text), Some("Some CPU @ 2.0GHz".to_owned()));
+        assert_eq!(cpu_in("processor : 0\n"), None);
+        assert_eq!(memory_in("MemTotal:  2048 kB\n"), Some(2 << 20));
+    }
+}
