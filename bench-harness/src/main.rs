@@ -6,6 +6,7 @@
 mod failure;
 mod kernel;
 mod model;
+mod report;
 
 use clap::{Parser, Subcommand};
 use failure::Outcome;
@@ -20,7 +21,9 @@ struct Options {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Report(report::ReportOptions),
+}
 
 fn main() -> ExitCode {
     match run(Options::parse()) {
@@ -33,5 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Outcome<()> {
-    match options.command {}
+    match options.command {
+        Command::Report(options) => report::command(&options),
+    }
 }

@@ -56,7 +56,7 @@ fn tracepoint() -> io::Result<u64> {
 
 fn count(event: &Tracepoint, tid: u32) -> io::Result<Counter> {
     let tid = i32::try_from(tid).map_err(io::Error::other)?;
-    let mut counter = Builder::new(event.clone())
+    let mut counter = Builder::new(*event)
         .observe_pid(tid)
         .any_cpu()
         .inherit(true)

@@ -101,7 +101,7 @@ fn mount_among(mounts: &str, path: &Path) -> Option<(String, String)> {
         let kind = rest.next()?.to_owned();
         let source = rest.next()?.to_owned();
         path.starts_with(&point)
-            .then(|| (point.len(), kind, source))
+            .then_some((point.len(), kind, source))
     });
     // Of mounts at one point the last one counts.
     let (_, kind, source) = fitting.max_by_key(|(length, ..)| *length)?;
