@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports)]
 
+mod brokers;
 mod failure;
 mod kernel;
 mod model;
@@ -23,6 +24,8 @@ struct Options {
 #[derive(Subcommand)]
 enum Command {
     Report(report::ReportOptions),
+    #[command(hide = true)]
+    Launch(brokers::LaunchOptions),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +41,6 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Outcome<()> {
     match options.command {
         Command::Report(options) => report::command(&options),
+        Command::Launch(options) => brokers::launch(&options),
     }
 }

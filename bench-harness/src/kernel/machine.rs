@@ -4,6 +4,7 @@ use super::device::{Device, mount_of};
 use crate::model::Machine;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// What is said of something that the kernel does not tell.
@@ -39,6 +40,11 @@ pub(crate) fn usable_cores() -> Vec<usize> {
     }
 }
 
+/// Such as "ext4".
+pub(crate) fn file_system_of(path: &Path) -> io::Result<String> {
+    mount_of(path).map(|(kind, _)| kind)
+}
+
 fn cpu_in(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo
         .lines()
@@ -55,7 +61,7 @@ fn memory_in(meminfo: &str) -> Option<u64> {
 }
 
 fn storage(data: &Path) -> String {
-    let kind = mount_of(data).map_or_else(|_| "file system not known".to_owned(), |(kind, _)| kind);
+    let kind = file_system_of(data).unwrap_or_else(|_| "file system not known".to_owned());
     match Device::under(data) {
         Ok(device) => format!("{kind} on {}", device.describe()),
         Err(_) => format!("{kind}, no block device known"),
