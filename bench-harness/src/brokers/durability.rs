@@ -3,7 +3,7 @@
 use crate::model::Durability;
 use std::collections::BTreeMap;
 
-/// Settings by name, as DescribeConfigs tells them; none is a value that it keeps to itself.
+/// Settings by name, as DescribeConfigs tells them; none is one without a value.
 pub(crate) type Settings = BTreeMap<String, Option<String>>;
 
 /// What was asked of a broker before it was measured.
@@ -65,7 +65,7 @@ fn meaning(said: &Said) -> String {
 fn evidence(said: &Said, acks: i16) -> String {
     let quoted = |settings: &Settings, names: &[&str]| {
         let known = names.iter().filter_map(|name| {
-            let value = settings.get(*name)?.as_deref().unwrap_or("(not told)");
+            let value = settings.get(*name)?.as_deref().unwrap_or("unset");
             // The highest number there is stands for never.
             let value = if value == "9223372036854775807" {
                 "never"

@@ -1,5 +1,6 @@
 //! The brokers that are measured: started here and ended with us, or running already.
 
+mod ask;
 mod child;
 mod durability;
 mod interrupt;
@@ -9,6 +10,7 @@ mod ours;
 mod spec;
 mod work;
 
+pub(crate) use ask::ask;
 pub(crate) use durability::{Said, Settings, judge};
 pub(crate) use launch::{LaunchOptions, command as launch};
 pub(crate) use spec::{Kind, Spec, specs};
@@ -103,7 +105,10 @@ fn at_address(name: &str, address: &str, pid: Option<u32>) -> Outcome<Running> {
             address: address.to_owned(),
             started: match pid {
                 Some(_) => "already running, on this machine".to_owned(),
-                None => "already running; its process was not found here".to_owned(),
+                None => {
+                    "already running; no process was found to listen there, name it with pid=PID"
+                        .to_owned()
+                }
             },
             durability: Durability {
                 meaning: "not known".to_owned(),
@@ -150,7 +155,7 @@ mod tests {
         assert_eq!(running.pid, Some(std::process::id()));
         let away = at_address("away", "192.0.2.1:9092", None).expect("an address");
         assert_eq!(away.pid, None);
-        assert!(away.broker.started.contains("not found here"));
+        assert!(away.broker.started.contains("no process was found"));
         assert!(at_address("gone", &address, Some(4_194_305)).is_err());
     }
 
