@@ -4,10 +4,12 @@
 #![allow(dead_code, unused_imports)]
 
 mod brokers;
+mod clock;
 mod failure;
 mod kernel;
 mod model;
 mod report;
+mod stage;
 
 use clap::{Parser, Subcommand};
 use failure::Outcome;
