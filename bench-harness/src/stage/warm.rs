@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    fn warmed(warmth: Warmth, windows: &[Run]) -> (Warmed, usize) {
+    fn after(warmth: Warmth, windows: &[Run]) -> (Warmed, usize) {
         let mut used = 0;
         let last = &windows[windows.len() - 1];
         let result = warm(warmth, |_| {
@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn warming_ends_when_the_cost_does_not_fall_any_more_but_not_before_the_least() {
         let falling = [2900.0, 1500.0, 900.0, 600.0, 560.0, 555.0].map(|ns| window(4_000_000, ns));
-        let (warmed, used) = warmed(Warmth::FULL, &falling);
+        let (warmed, used) = after(Warmth::FULL, &falling);
         assert!(warmed.warm, "{warmed:?}");
         assert_eq!(used, 6 + 1, "six of large batches and one of small ones");
         assert!(warmed.what.contains("from 2.9 µs to 555 ns"), "{warmed:?}");
-        let (_, early) = warmed(Warmth::FULL, &[window(2_000_000, 500.0)]);
+        let (_, early) = after(Warmth::FULL, &[window(2_000_000, 500.0)]);
         assert_eq!(early, 6 + 1, "12 million are needed even if nothing falls");
     }
 
@@ -157,13 +157,13 @@ mod tests {
         let windows: Vec<_> = (1..100)
             .map(|n| window(4_000_000, 9_000.0 / f64::from(n)))
             .collect();
-        let (warmed, used) = warmed(Warmth::BRIEF, &windows);
+        let (warmed, used) = after(Warmth::BRIEF, &windows);
         assert!(!warmed.warm && used == 3, "{warmed:?}");
         assert!(warmed.what.contains("not yet"), "{warmed:?}");
         let jumping: Vec<_> = (0..100)
             .map(|n| window(4_000_000, if n % 2 == 0 { 500.0 } else { 900.0 }))
             .collect();
-        let (warmed, used) = warmed(Warmth::FULL, &jumping);
+        let (warmed, used) = after(Warmth::FULL, &jumping);
         assert!(
             !warmed.warm && used == 11,
             "40 million at most: {warmed:?} {used}"
@@ -174,7 +174,7 @@ mod tests {
     fn a_broker_whose_cpu_is_not_seen_is_not_called_warm() {
         let mut blind = window(1_000_000, 1.0);
         blind.cost = None;
-        let (warmed, _) = warmed(Warmth::FULL, &[blind]);
+        let (warmed, _) = after(Warmth::FULL, &[blind]);
         assert!(!warmed.warm, "{warmed:?}");
         assert!(warmed.what.contains("could not be seen"), "{warmed:?}");
     }
