@@ -83,7 +83,7 @@ pub(crate) fn open(magic: [u8; 4], version: u16, bytes: &[u8]) -> Result<&[u8], 
 }
 
 fn crc(frame: &Frame, payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&frame.as_bytes()[..COVERED]), payload)
+    crate::crc::crc32c_append(crate::crc::crc32c(&frame.as_bytes()[..COVERED]), payload)
 }
 
 #[cfg(test)]

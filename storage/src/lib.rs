@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod canary;
 pub mod checkpoint;
+pub mod crc;
 pub mod epochs;
 mod format;
 pub mod index;

@@ -243,7 +243,7 @@ fn print_checksums(
         let padded = usize::try_from(end - at)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
-        if crc32c::crc32c(&bytes) == *sum || crc32c::crc32c(&bytes[..padded]) == *sum {
+        if storage::crc::crc32c(&bytes) == *sum || storage::crc::crc32c(&bytes[..padded]) == *sum {
             right += 1;
         } else if *sum != 0 {
             // A checksum that is not written yet is 0.

@@ -8,7 +8,7 @@ const BLOCK: usize = 4096;
 
 fn sealed(mut block: Vec<u8>) -> Vec<u8> {
     block.resize(BLOCK - 4, 0);
-    let crc = crc32c::crc32c(&block);
+    let crc = storage::crc::crc32c(&block);
     block.extend_from_slice(&crc.to_le_bytes());
     block
 }
@@ -38,7 +38,7 @@ fn segment() -> Vec<u8> {
 fn sidecar(segment: &[u8]) -> Vec<u8> {
     let sums = segment
         .chunks(64 * 1024)
-        .flat_map(|piece| crc32c::crc32c(piece).to_le_bytes());
+        .flat_map(|piece| storage::crc::crc32c(piece).to_le_bytes());
     [block(b"RLSU", 7), sealed(sums.collect())].concat()
 }
 

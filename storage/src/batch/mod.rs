@@ -41,7 +41,7 @@ pub fn patch(bytes: &mut [u8], base_offset: i64, leader_epoch: i32) {
 pub fn check_crc(batch: &[u8]) -> bool {
     Header::of(batch).is_some_and(|header| {
         header.batch_len() == Some(batch.len())
-            && header.crc.get() == crc32c::crc32c(&batch[CRC_COVERS_FROM..])
+            && header.crc.get() == crate::crc::crc32c(&batch[CRC_COVERS_FROM..])
     })
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn write_crc(batch: &mut [u8]) {
     let Some(covered) = batch.get(CRC_COVERS_FROM..) else {
         return;
     };
-    let crc = crc32c::crc32c(covered);
+    let crc = crate::crc::crc32c(covered);
     if let Ok((header, _)) = Header::mut_from_prefix(batch) {
         header.crc.set(crc);
     }

@@ -39,7 +39,7 @@ pub(crate) const fn piece_floor(pos: u64) -> u64 {
 /// Fills `bytes` up to a block, the last four bytes being the CRC of those before.
 pub(crate) fn seal_block(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.resize(BLOCK - 4, 0);
-    let crc = crc32c::crc32c(&bytes);
+    let crc = crate::crc::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     bytes
 }
@@ -47,5 +47,5 @@ pub(crate) fn seal_block(mut bytes: Vec<u8>) -> Vec<u8> {
 /// The content of a sealed block, if it checks.
 pub(crate) fn open_block(block: &[u8]) -> Option<&[u8]> {
     let (content, crc) = block.get(..BLOCK)?.split_at(BLOCK - 4);
-    (crc32c::crc32c(content).to_le_bytes() == crc).then_some(content)
+    (crate::crc::crc32c(content).to_le_bytes() == crc).then_some(content)
 }

@@ -307,7 +307,7 @@ impl RoundHeader {
             head.extend_from_slice(&number.to_le_bytes());
         }
         head.extend_from_slice(&payload.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&head), &round[ROUND_HEADER_LEN..]);
+        let crc = crate::crc::crc32c_append(crate::crc::crc32c(&head), &round[ROUND_HEADER_LEN..]);
         head.extend_from_slice(&crc.to_le_bytes());
         round[..ROUND_HEADER_LEN].copy_from_slice(&head);
         round.resize(block_ceil(round.len() as u64) as usize, 0);
@@ -340,8 +340,8 @@ pub(crate) fn parse(bytes: &Bytes, room: u64) -> Parsed {
     if bytes.len() < len {
         return Parsed::Longer(padded);
     }
-    let sum = crc32c::crc32c(&bytes[..ROUND_HEADER_LEN - 4]);
-    if crc32c::crc32c_append(sum, &bytes[ROUND_HEADER_LEN..len]) != crc {
+    let sum = crate::crc::crc32c(&bytes[..ROUND_HEADER_LEN - 4]);
+    if crate::crc::crc32c_append(sum, &bytes[ROUND_HEADER_LEN..len]) != crc {
         return Parsed::Nothing;
     }
     let payload = bytes.slice(ROUND_HEADER_LEN..len);

@@ -283,7 +283,7 @@ impl RevivedSegment {
                 Piece::Crumb { pos, data } => (*pos, data.clone()),
                 Piece::Extent { pos, len, crc } => {
                     let data = extents.next()?;
-                    if data.len() as u64 != *len || crc32c::crc32c(&data) != *crc {
+                    if data.len() as u64 != *len || crate::crc::crc32c(&data) != *crc {
                         return None;
                     }
                     (*pos, data)

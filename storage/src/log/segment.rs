@@ -190,7 +190,7 @@ impl Segment {
         self.flights.push((self.written, to));
         let mut crc = 0;
         for part in &parts {
-            crc = crc32c::crc32c_append(crc, part);
+            crc = crate::crc::crc32c_append(crc, part);
             self.sum(part);
         }
         (from, parts, crc)
@@ -201,7 +201,7 @@ impl Segment {
         while !bytes.is_empty() {
             let left = (PIECE - self.written.pos % PIECE) as usize;
             let (now, later) = bytes.split_at(left.min(bytes.len()));
-            self.written.crc = crc32c::crc32c_append(self.written.crc, now);
+            self.written.crc = crate::crc::crc32c_append(self.written.crc, now);
             self.written.pos += now.len() as u64;
             if self.written.pos.is_multiple_of(PIECE) {
                 self.sums.push(self.written.crc);

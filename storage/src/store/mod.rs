@@ -251,7 +251,7 @@ impl Store {
         let first = usize::from(self.config.shard == 0);
         let mut key = id.topic.0.to_vec();
         key.extend_from_slice(&id.index.to_le_bytes());
-        first + crc32c::crc32c(&key) as usize % self.config.dirs.len()
+        first + crate::crc::crc32c(&key) as usize % self.config.dirs.len()
     }
 
     /// The slot of a known partition.

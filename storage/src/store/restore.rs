@@ -423,7 +423,7 @@ impl Restore {
         if file.is_some() {
             let open_piece = piece_floor(segment.pos).max(DATA_START);
             let prefix = take(segment.pos - open_piece);
-            if crc32c::crc32c(&prefix) != segment.piece_crc {
+            if crate::crc::crc32c(&prefix) != segment.piece_crc {
                 let base = segment.base;
                 return Next::Damaged(format!(
                     "the end of the segment at offset {base} is damaged"

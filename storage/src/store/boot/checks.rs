@@ -100,7 +100,7 @@ impl Store {
         let own = own || armed(Canary::NoSegmentHeader);
         let (mut sum, mut seen) = (0, 0);
         for bytes in reads {
-            sum = crc32c::crc32c_append(sum, bytes);
+            sum = crate::crc::crc32c_append(sum, bytes);
             seen += bytes.len() as u64;
         }
         if outcome.not_found() || !own || seen != len || sum != crc {
