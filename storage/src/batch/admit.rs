@@ -10,7 +10,7 @@ use super::build::Builder;
 use super::compression::{Codec, Compression, InflateError, inflate};
 use super::header::{HEADER_LEN, Header, MAGIC, NO_TIMESTAMP, PREFIX_LEN, Summary};
 use super::iter::{Walk, declared_len, timestamp};
-use super::record::RecordView;
+use super::record::{self, RecordView};
 use super::{check_crc, write_crc};
 use bytes::{Bytes, BytesMut};
 use zerocopy::FromBytes;
@@ -348,6 +348,7 @@ fn inflation_failed(why: Reject, codec: Codec, rules: &Rules) -> Rejection {
 }
 
 /// What the walk over all records found.
+#[derive(Debug, PartialEq, Eq)]
 struct Seen {
     /// The largest timestamp, at least -1.
     max_timestamp: i64,
@@ -358,6 +359,38 @@ struct Seen {
 }
 
 impl Seen {
+    /// Takes in records of the usual shape that nothing is wrong with, as far as they go: how many,
+    /// and where they end.
+    fn skim(&mut self, area: &[u8], summary: &Summary, rules: &Rules) -> (i32, usize) {
+        let (mut index, mut at) = (0, 0);
+        if summary.attributes.log_append_time() {
+            return (index, at);
+        }
+        let (from, to) = allowed_times(rules);
+        // The last one is left to the walk, which looks at what follows it.
+        while index < summary.count.saturating_sub(1) {
+            let Some(record) = record::skim(area, at) else {
+                break;
+            };
+            let time = summary.base_timestamp.checked_add(record.timestamp_delta);
+            let in_time = |time: &i64| {
+                rules.log_append_time || *time == NO_TIMESTAMP || (from..=to).contains(time)
+            };
+            let Some(time) = time.filter(in_time) else {
+                break;
+            };
+            let has_key = record.has_key || !rules.key_required;
+            if record.offset_delta != index || index > summary.last_offset_delta || !has_key {
+                break;
+            }
+            if time > self.max_timestamp {
+                (self.max_timestamp, self.max_at) = (time, index);
+            }
+            (index, at) = (index + 1, record.end);
+        }
+        (index, at)
+    }
+
     /// Checks every record, structure first: a broken one outranks what is wrong with others.
     fn walk(area: &[u8], summary: &Summary, rules: &Rules) -> Result<Self, Rejection> {
         let mut seen = Self {
@@ -365,22 +398,35 @@ impl Seen {
             max_at: 0,
             consecutive: true,
         };
+        let (skimmed, at) = seen.skim(area, summary, rules);
+        seen.finish(&area[at..], skimmed, summary, rules)
+    }
+
+    /// Checks the records from number `skimmed` on, which lie in `area`.
+    fn finish(
+        mut self,
+        area: &[u8],
+        skimmed: i32,
+        summary: &Summary,
+        rules: &Rules,
+    ) -> Result<Self, Rejection> {
         let mut faults = Faults::default();
-        for (record, index) in Walk::new(area, summary.count).zip(0i32..) {
+        let rest = Walk::new(area, summary.count - skimmed);
+        for (record, index) in rest.zip(skimmed..) {
             let record = record.map_err(|malformed| {
                 let message = format!("Record {index} of the batch is broken: {}.", malformed.0);
                 Rejection::new(Reject::InvalidRecord, message)
             })?;
             match check_record(&record, summary, rules) {
-                Ok(timestamp) if timestamp > seen.max_timestamp => {
-                    (seen.max_timestamp, seen.max_at) = (timestamp, index);
+                Ok(timestamp) if timestamp > self.max_timestamp => {
+                    (self.max_timestamp, self.max_at) = (timestamp, index);
                 }
                 Ok(_) => {}
                 Err(fault) => faults.add(index, &fault),
             }
-            seen.consecutive &= record.offset_delta == index;
+            self.consecutive &= record.offset_delta == index;
         }
-        faults.into_rejection().map_or(Ok(seen), Err)
+        faults.into_rejection().map_or(Ok(self), Err)
     }
 }
 
@@ -438,8 +484,7 @@ fn check_record(record: &RecordView<'_>, summary: &Summary, rules: &Rules) -> Re
     let claimed = claims_broker_time(summary, rules);
     let timestamp = if claimed { summary.max_timestamp } else { own };
     if !rules.log_append_time && timestamp != NO_TIMESTAMP {
-        let from = rules.now_ms.saturating_sub(rules.before_max_ms);
-        let to = rules.now_ms.saturating_add(rules.after_max_ms);
+        let (from, to) = allowed_times(rules);
         if timestamp < from || timestamp > to {
             return Err(Fault::Time {
                 timestamp,
@@ -451,6 +496,12 @@ fn check_record(record: &RecordView<'_>, summary: &Summary, rules: &Rules) -> Re
         return Err(Fault::TimeType);
     }
     Ok(timestamp)
+}
+
+/// The times that the topic accepts, in milliseconds since 1970, both ends included.
+const fn allowed_times(rules: &Rules) -> (i64, i64) {
+    let from = rules.now_ms.saturating_sub(rules.before_max_ms);
+    (from, rules.now_ms.saturating_add(rules.after_max_ms))
 }
 
 /// Whether a client says that its times are the broker's. Kafka then takes the batch's latest time
@@ -574,4 +625,69 @@ fn rebuild(
     check_size(&bytes, rules)?;
     let header = Header::of(&bytes).ok_or_else(failed)?.summary();
     Ok((bytes, header))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Builder;
+    use proptest::prelude::*;
+
+    fn rules() -> Rules {
+        Rules {
+            now_ms: 1_000_000,
+            log_append_time: false,
+            before_max_ms: 1_000,
+            after_max_ms: 1_000,
+            batch_bytes_max: 1 << 20,
+            segment_bytes: 1 << 30,
+            compression: Compression::Producer,
+            key_required: false,
+            zstd_allowed: true,
+            inflated_bytes_max: 1 << 20,
+            origin: Origin::Client,
+        }
+    }
+
+    prop_compose! {
+        /// Time, key, value, and whether there is a header.
+        fn record()(
+            time in prop_oneof![Just(-1i64), 998_900..1_001_100i64, any::<i64>()],
+            key in prop::option::of(prop::collection::vec(any::<u8>(), 0..3)),
+            value in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
+            header in prop::bool::weighted(0.1),
+        ) -> (i64, Option<Vec<u8>>, Option<Vec<u8>>, bool) {
+            (time, key, value, header)
+        }
+    }
+
+    proptest! {
+        /// Records of the usual shape are looked at in another way: the verdict is the same.
+        #[test]
+        fn skimming_changes_no_verdict(
+            records in prop::collection::vec(record(), 1..20),
+            damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+            more in 0..3i32,
+            key_required in any::<bool>(),
+        ) {
+            let mut builder = Builder::new(Compression::Producer);
+            for (time, key, value, header) in &records {
+                let headers = [(Bytes::from_static(b"h"), None)];
+                let headers = if *header { &headers[..] } else { &[] };
+                let _ = builder.append(*time, key.as_deref(), value.as_deref(), headers);
+            }
+            let batch = builder.build().expect("there are records");
+            let mut summary = Header::of(&batch).expect("a batch has a header").summary();
+            summary.count += more - 1;
+            let mut area = batch[HEADER_LEN..].to_vec();
+            if let Some((at, byte)) = damage {
+                let at = at.index(area.len());
+                area[at] = byte;
+            }
+            let rules = Rules { key_required, ..rules() };
+            let nothing = Seen { max_timestamp: NO_TIMESTAMP, max_at: 0, consecutive: true };
+            let walked = nothing.finish(&area, 0, &summary, &rules);
+            prop_assert_eq!(Seen::walk(&area, &summary, &rules), walked);
+        }
+    }
 }

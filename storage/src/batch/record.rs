@@ -34,6 +34,7 @@ impl<'a> RecordView<'a> {
     ///
     /// # Errors
     /// When a length or count does not fit the bytes that remain, or bytes are left over.
+    #[inline]
     pub fn take(bytes: &mut &'a [u8]) -> Result<Self, Malformed> {
         let len = varint::take_i32(bytes).ok_or(Malformed("its length is cut off"))?;
         let len = usize::try_from(len).map_err(|_| Malformed("its length is negative"))?;
@@ -73,6 +74,37 @@ impl<'a> RecordView<'a> {
     }
 }
 
+/// What admission asks of a record of the usual shape: no headers, all numbers short.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Skimmed {
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) has_key: bool,
+    /// Where the next record begins.
+    pub(super) end: usize,
+}
+
+/// Checks the record at `at` as strictly as [`RecordView::take`], if it has the usual shape. `None`
+/// says nothing about it.
+#[inline(always)]
+pub(super) fn skim(area: &[u8], at: usize) -> Option<Skimmed> {
+    let (len, at) = varint::short_at(area, at)?;
+    let end = at.checked_add(usize::try_from(varint::unzigzag(len)).ok()?)?;
+    let (timestamp_delta, at) = varint::short_at(area, at + 1)?;
+    let (offset_delta, at) = varint::short_at(area, at)?;
+    let (key, at) = varint::short_at(area, at)?;
+    let at = at + usize::try_from(varint::unzigzag(key)).unwrap_or(0);
+    let (value, at) = varint::short_at(area, at)?;
+    let at = at + usize::try_from(varint::unzigzag(value)).unwrap_or(0);
+    // Only its last byte is left, and says that there are no headers.
+    (at + 1 == end && area.get(at) == Some(&0)).then_some(Skimmed {
+        timestamp_delta: i64::from(varint::unzigzag(timestamp_delta)),
+        offset_delta: varint::unzigzag(offset_delta),
+        has_key: key & 1 == 0,
+        end,
+    })
+}
+
 /// The headers of one record, already checked.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderViews<'a> {
@@ -102,6 +134,7 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>),
 }
 
 /// A length and so many bytes; any negative length is null, as in Kafka.
+#[inline]
 fn take_nullable<'a>(
     bytes: &mut &'a [u8],
     cut_off: &'static str,

@@ -1,0 +1,44 @@
+//! What it costs to check one batch of a producer: under `valgrind --tool=callgrind` in instructions,
+//! otherwise by the clock. Arguments: records in a batch, bytes of a value, batches.
+
+#![forbid(unsafe_code)]
+
+use storage::batch::{Builder, Compression, Origin, Rules, admit};
+
+fn main() {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>());
+    let mut next = |default| args.next().and_then(Result::ok).unwrap_or(default);
+    let (count, value_bytes, batches) = (next(600), next(100), next(20_000));
+    let now_ms = 1_700_000_000_000;
+    let mut builder = Builder::new(Compression::Producer);
+    let value = vec![b'v'; value_bytes];
+    for _ in 0..count {
+        let taken = builder.append(now_ms, None, Some(&value), &[]);
+        taken.expect("the batch has room for it");
+    }
+    let batch = builder.build().expect("there are records");
+    let rules = Rules {
+        now_ms,
+        log_append_time: false,
+        before_max_ms: i64::MAX,
+        after_max_ms: 3_600_000,
+        batch_bytes_max: usize::MAX,
+        segment_bytes: 1 << 30,
+        compression: Compression::Producer,
+        key_required: false,
+        zstd_allowed: true,
+        inflated_bytes_max: 1 << 20,
+        origin: Origin::Client,
+    };
+    let began = std::time::Instant::now();
+    for _ in 0..batches {
+        let admitted = admit(std::hint::black_box(batch.clone()), &rules);
+        std::hint::black_box(admitted.expect("nothing is wrong with it"));
+    }
+    let spent = began.elapsed().as_nanos() as f64 / batches as f64;
+    println!(
+        "batch_bytes={} ns_per_batch={spent:.0} ns_per_record={:.2}",
+        batch.len(),
+        spent / count as f64
+    );
+}
