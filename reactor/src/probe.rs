@@ -2,6 +2,7 @@
 //! names the cause and the cure.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Why no ring can run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,36 @@ pub fn check() -> Result<(), Unfit> {
             Err(explain(error.raw_os_error().unwrap_or(libc::EIO), sysctl))
         }
     }
+}
+
+/// Whether a write that is durable by itself (RWF_DSYNC) ends soon on the device under `path`. It
+/// does where the device writes through. Elsewhere its flush is issued by a kernel thread on the
+/// core that took the interrupt, which may be busy for milliseconds with something else: so the
+/// device must have a queue for each core, or hand completions to the core that asked.
+#[must_use]
+pub fn synced_writes_pay(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(device) = std::fs::metadata(path).map(|meta| meta.dev()) else {
+        return false;
+    };
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let device = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    // A partition has its queue in the disk above it.
+    let disk = [device.clone(), device.join("..")];
+    let disk = disk.into_iter().find(|disk| disk.join("queue").is_dir());
+    disk.is_some_and(|disk| completes_near(&disk, crate::cores::available_cores().len()))
+}
+
+fn completes_near(disk: &Path, cores: usize) -> bool {
+    let word = |name: &str| {
+        let text = std::fs::read_to_string(disk.join("queue").join(name));
+        text.map_or(String::new(), |text| text.trim().to_owned())
+    };
+    let queues = std::fs::read_dir(disk.join("mq")).map_or(0, Iterator::count);
+    word("write_cache") == "write through"
+        || word("fua") == "1"
+        || word("rq_affinity") == "2"
+        || queues >= cores.max(2)
 }
 
 fn explain(errno: i32, sysctl: Option<i32>) -> Unfit {

@@ -34,8 +34,8 @@ impl Config {
             cores: cores::cores_to_bind(),
             arena_bytes_max: cores::available_memory() / 4 / usize::from(shards.max(1)),
             open_max: 65_536,
-            recv_buffers: 256,
-            recv_buffer_bytes: 64 << 10,
+            recv_buffers: 128,
+            recv_buffer_bytes: 128 << 10,
         }
     }
 }

@@ -104,6 +104,7 @@ impl Walk {
                     file,
                     pos,
                     parts: vec![first, second],
+                    sync: false,
                 }
             }
         }

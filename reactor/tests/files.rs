@@ -44,6 +44,7 @@ fn write_and_read(path: PathBuf, direct: bool) -> Vec<Done> {
                     file,
                     pos: BLOCK as u64,
                     parts,
+                    sync: false,
                 }
             }
             (3, Some(file)) => Op::Sync { file },
@@ -178,6 +179,7 @@ fn names_are_made_moved_listed_and_removed() {
                 file: file_of(&done[2]),
                 pos: 0,
                 parts: vec![Bytes::from_static(b"unaligned")],
+                sync: false,
             },
             4 => Op::Read {
                 file: file_of(&done[2]),
@@ -255,6 +257,7 @@ fn a_close_waits_for_the_write_before_it_and_lets_nothing_in_behind_it() {
                     file,
                     pos: 0,
                     parts,
+                    sync: false,
                 },
             ));
             out.ops.push((Token(2), Op::Sync { file }));
@@ -314,6 +317,7 @@ fn an_open_tells_how_much_of_a_file_is_written() {
                 file,
                 pos: 0,
                 parts: vec![blocks(arena, 3, 1)],
+                sync: false,
             },
             (3, Some(file)) => Op::Sync { file },
             (4, _) => Op::Open {

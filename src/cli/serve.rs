@@ -182,6 +182,10 @@ fn settings(fixed: Static) -> Result<ShardSettings, String> {
         fixed,
         listen,
         advertise,
+        synced_writes: broker.synced_writes.unwrap_or_else(|| {
+            let mut dirs = broker.log_dirs.iter();
+            dirs.all(|dir| reactor::probe::synced_writes_pay(Path::new(dir)))
+        }),
         broker,
     })
 }

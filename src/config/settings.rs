@@ -136,6 +136,8 @@ pub struct BrokerSettings {
     pub arena_bytes: u64,
     pub journal_bytes: u64,
     pub recycle_bytes: u64,
+    /// `None`: as the devices are.
+    pub synced_writes: Option<bool>,
     pub retention_check_ms: u64,
     /// The default of topics.
     pub durability: Durability,
@@ -171,6 +173,7 @@ impl BrokerSettings {
             arena_bytes: of.number("arena.bytes"),
             journal_bytes: of.number("journal.bytes"),
             recycle_bytes: of.number("recycle.bytes"),
+            synced_writes: of.text("synced.writes").parse().ok(),
             retention_check_ms: of.number("log.retention.check.interval.ms"),
             durability: durability(of.text("log.durability")),
             rack: of.0.broker("broker.rack").map(str::to_owned),

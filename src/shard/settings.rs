@@ -39,6 +39,8 @@ pub struct ShardSettings {
     /// By the addresses of the listeners; clients of any other are told the address by which they
     /// came. No two listeners share both the port and the family of an address.
     pub advertise: Vec<(SocketAddr, Endpoint)>,
+    /// Whether writes of a commit are durable one by one.
+    pub synced_writes: bool,
     /// The settings as they are before the metadata is known.
     pub broker: BrokerSettings,
 }
@@ -52,6 +54,7 @@ impl ShardSettings {
             shards: self.shards,
             journal_bytes: self.broker.journal_bytes,
             recycle_bytes_max: self.broker.recycle_bytes,
+            synced_writes: self.synced_writes,
             retention_check_ms: self.broker.retention_check_ms,
         }
     }
@@ -175,6 +178,7 @@ mod tests {
             fixed,
             listen: Vec::new(),
             advertise: vec![of("0.0.0.0:1", "four"), of("[::1]:1", "six")],
+            synced_writes: false,
             broker,
         };
         let told = |settings: &ShardSettings, local: &str| {

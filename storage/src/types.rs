@@ -91,6 +91,9 @@ pub struct StoreConfig {
     pub recycle_bytes_max: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
+    /// Each write of a round is made durable by itself, where that takes no more flushes than one
+    /// for all; otherwise what was written is flushed behind it.
+    pub synced_writes: bool,
 }
 
 /// Spreads the bits of a number over all 64 (the finaliser of MurmurHash3, by way of SplitMix64).

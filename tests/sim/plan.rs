@@ -40,6 +40,7 @@ pub(crate) struct Plan {
     pub(crate) own_devices: bool,
     pub(crate) journal_bytes: u64,
     pub(crate) recycle_bytes_max: u64,
+    pub(crate) synced_writes: bool,
     /// Much is written and soon deleted, and lives end while segment files are recycled.
     pub(crate) churns: bool,
     /// Topics are deleted at once, and lives end with that.
@@ -85,6 +86,7 @@ impl Plan {
             own_devices: rng.chance(1, 2),
             journal_bytes: [128, 192, 256, 512][rng.index(4)] * 1024,
             recycle_bytes_max: [0, 256, 1024, 4096][rng.index(4)] * 1024,
+            synced_writes: rng.chance(1, 2),
             churns: false,
             deletes: false,
             lives: rng.between(3, 8),
@@ -144,6 +146,7 @@ impl Plan {
             journal_bytes: self.journal_bytes,
             recycle_bytes_max: self.recycle_bytes_max,
             retention_check_ms: 50,
+            synced_writes: self.synced_writes,
         }
     }
 }

@@ -309,6 +309,29 @@ impl Content {
             .is_some_and(|block| block.flush(start, own))
     }
 
+    /// What was written between `pos` and `end` up to `start` reaches the medium, as does the
+    /// conversion of these blocks and the length.
+    pub(super) fn write_through(&mut self, pos: u64, end: u64, start: u64) {
+        let range = pos / BLOCK..end.div_ceil(BLOCK);
+        for (_, block) in self.blocks.range_mut(range.clone()) {
+            block.flush(start, true);
+            block.extent = Extent::Written;
+        }
+        self.converting.retain(|number| !range.contains(number));
+        self.commit_size(start);
+    }
+
+    fn commit_size(&mut self, start: u64) {
+        if let Some(last) = self.sizes.iter().rposition(|(stamp, _)| *stamp <= start) {
+            self.durable_size = self.sizes[last].1;
+            self.sizes.drain(..=last);
+        }
+        if self.truncated.is_some_and(|stamp| stamp <= start) {
+            self.truncated = None;
+            self.ghosts.clear();
+        }
+    }
+
     /// fdatasync's commit of this file's metadata, begun at `start`. The flush is the device's.
     pub(super) fn commit(&mut self, start: u64) {
         let blocks = &mut self.blocks;
@@ -321,14 +344,7 @@ impl Content {
             }
             block.extent != Extent::Written
         });
-        if let Some(last) = self.sizes.iter().rposition(|(stamp, _)| *stamp <= start) {
-            self.durable_size = self.sizes[last].1;
-            self.sizes.drain(..=last);
-        }
-        if self.truncated.is_some_and(|stamp| stamp <= start) {
-            self.truncated = None;
-            self.ghosts.clear();
-        }
+        self.commit_size(start);
     }
 
     /// A flush failed: what this file had in the cache is readable until the power goes, and no

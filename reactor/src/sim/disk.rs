@@ -435,6 +435,24 @@ impl Disk {
         Ok(())
     }
 
+    /// The end of a write that is durable by itself: it flushes these bytes and nothing else, as on
+    /// a device that writes through.
+    pub(super) fn sync_range(&mut self, ino: Ino, pos: u64, end: u64) -> Outcome<()> {
+        let failed = self.struck(FaultOn::Sync, &self.path_of(ino));
+        let start = self.tick();
+        let file = self.files.get_mut(&ino).expect("written while open");
+        if let Err(error) = failed {
+            file.content.lose_cached();
+            return Err(error);
+        }
+        file.content.write_through(pos, end, start);
+        let blocks = pos / BLOCK..end.div_ceil(BLOCK);
+        self.devices[file.device]
+            .dirty
+            .retain(|(of, block)| *of != ino || !blocks.contains(block));
+        Ok(())
+    }
+
     pub(super) fn sync_dir(&mut self, path: &Path, start: u64) -> Outcome<()> {
         self.struck(FaultOn::SyncDir, path)?;
         let dir = self.resolve_dir(path)?;

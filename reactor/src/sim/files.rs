@@ -142,9 +142,15 @@ impl Files {
                 disk.struck(FaultOn::Read, &disk.path_of(ino))?;
                 return Ok(Done::Read(self.read(disk, ino, *pos, *len)));
             }
-            Op::Write { pos, parts, .. } => {
+            Op::Write {
+                pos, parts, sync, ..
+            } => {
                 disk.struck(FaultOn::Write, &disk.path_of(ino))?;
                 write_parts(disk, ino, *pos, parts, !direct)?;
+                if *sync {
+                    let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+                    disk.sync_range(ino, *pos, *pos + len)?;
+                }
             }
             Op::Sync { .. } => disk.sync(ino, flight.start)?,
             Op::Allocate { pos, len, .. } => disk.allocate(ino, *pos, *len)?,

@@ -196,7 +196,13 @@ impl Io {
         unsafe { self.submit_on_file(token, file, Work::Read(work), entry) };
     }
 
-    pub(super) fn write(&mut self, token: Token, file: FileId, pos: u64, parts: Vec<Bytes>) {
+    pub(super) fn write(
+        &mut self,
+        token: Token,
+        file: FileId,
+        (pos, sync): (u64, bool),
+        parts: Vec<Bytes>,
+    ) {
         if !self.is_usable(token, file) {
             return;
         }
@@ -206,8 +212,14 @@ impl Io {
             return self.done(token, Done::Ok);
         }
         self.reaches(file, pos.saturating_add(bytes));
-        let entry = write_entry(file.0, &mut gather, pos, &mut self.fixed, &self.ring);
-        let work = Work::Write { gather, pos };
+        let entry = write_entry(
+            file.0,
+            &mut gather,
+            (pos, sync),
+            &mut self.fixed,
+            &self.ring,
+        );
+        let work = Work::Write { gather, pos, sync };
         // SAFETY: the parts and their vector are owned by the boxed gather.
         unsafe { self.submit_on_file(token, file, work, entry) };
     }
@@ -269,7 +281,8 @@ impl Io {
             }
         }
         let gather = Gather::new(parts);
-        Work::Write { gather, pos }
+        let sync = false;
+        Work::Write { gather, pos, sync }
     }
 
     pub(super) fn truncate(&mut self, token: Token, file: FileId, len: u64) {
@@ -339,12 +352,13 @@ impl Io {
         let next = match &mut self.slots.get(slot).work {
             Work::Read(work) => (again || continue_read(work, result, direct))
                 .then(|| read_entry(place, work, &mut self.fixed, &self.ring)),
-            Work::Write { gather, pos } => {
+            Work::Write { gather, pos, sync } => {
                 let gone = usize::try_from(result).unwrap_or(0);
                 gather.advance(gone);
                 *pos += gone as u64;
                 let more = (again || gone > 0) && !gather.is_empty();
-                more.then(|| write_entry(place, gather, *pos, &mut self.fixed, &self.ring))
+                let at = (*pos, *sync);
+                more.then(|| write_entry(place, gather, at, &mut self.fixed, &self.ring))
             }
             Work::OnFile(entry) | Work::Allocate { entry, .. } => again.then(|| (**entry).clone()),
             _ => None,
@@ -413,20 +427,28 @@ fn read_entry(
 fn write_entry(
     place: u32,
     gather: &mut Gather,
-    pos: u64,
+    (pos, sync): (u64, bool),
     fixed: &mut FixedBuffers,
     ring: &Ring,
 ) -> squeue::Entry {
     let file = types::Fixed(place);
+    let flags = if sync { libc::RWF_DSYNC } else { 0 };
     let Some((from, len)) = gather.single() else {
         let (vector, count) = gather.vector();
-        return opcode::Writev::new(file, vector, count).offset(pos).build();
+        return opcode::Writev::new(file, vector, count)
+            .offset(pos)
+            .rw_flags(flags)
+            .build();
     };
     match fixed.index(ring, from, len as usize) {
         Some(index) => opcode::WriteFixed::new(file, from, len, index)
             .offset(pos)
+            .rw_flags(flags)
             .build(),
-        None => opcode::Write::new(file, from, len).offset(pos).build(),
+        None => opcode::Write::new(file, from, len)
+            .offset(pos)
+            .rw_flags(flags)
+            .build(),
     }
 }
 

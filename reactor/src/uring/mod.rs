@@ -145,7 +145,12 @@ impl Io {
             Op::Open { path, mode, direct } => self.open(token, &path, mode, direct),
             Op::Close { file } => self.close_file(token, file),
             Op::Read { file, pos, len } => self.read(token, file, pos, len),
-            Op::Write { file, pos, parts } => self.write(token, file, pos, parts),
+            Op::Write {
+                file,
+                pos,
+                parts,
+                sync,
+            } => self.write(token, file, (pos, sync), parts),
             Op::Sync { file } => self.sync(token, file),
             Op::Allocate { file, pos, len } => self.allocate(token, file, pos, len),
             Op::Truncate { file, len } => self.truncate(token, file, len),

@@ -47,6 +47,7 @@ pub(crate) enum Work {
     Open(Box<OpenWork>),
     Read(ReadWork),
     Write {
+        sync: bool,
         gather: Box<Gather>,
         pos: u64,
     },

@@ -384,7 +384,12 @@ fn a_file_is_what_was_written_to_it() {
                 2 => bench.sync(file),
                 _ => {
                     let parts = vec![Bytes::from(vec![byte; len as usize])];
-                    bench.ok(Op::Write { file, pos, parts });
+                    bench.ok(Op::Write {
+                        file,
+                        pos,
+                        parts,
+                        sync: false,
+                    });
                     expected.resize(expected.len().max(end), 0);
                     expected[pos as usize..end].fill(byte);
                 }

@@ -121,5 +121,10 @@ pub(crate) fn write_op(file: FileId, pos: u64, byte: u8) -> Op {
         .expect("room for a block");
     buf.append(&[byte; 4096]);
     let parts: Vec<Bytes> = vec![buf.freeze()];
-    Op::Write { file, pos, parts }
+    Op::Write {
+        file,
+        pos,
+        parts,
+        sync: false,
+    }
 }

@@ -5,6 +5,7 @@ use Check::{AtLeast, Between, OneOf};
 use Kind::{Int, Long, String};
 use Scope::{ClusterWide, ReadOnly};
 
+const SYNCED_WRITES: &[&str] = &["auto", "true", "false"];
 const DURABILITIES: &[&str] = &["disk", "memory"];
 
 pub(super) const TOPIC: &[Setting] = &[setting(
@@ -55,5 +56,18 @@ pub(super) const BROKER: &[Setting] = &[
     setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly).does(
         "Bytes of retired segment files that a shard keeps in a log directory to write over \
              again, which makes commits cheaper; 0 keeps none.",
+    ),
+    setting(
+        "synced.writes",
+        String,
+        "auto",
+        OneOf(SYNCED_WRITES),
+        ReadOnly,
+    )
+    .does(
+        "Whether a commit asks that its writes be durable one by one (RWF_DSYNC) instead of \
+         flushing after them: one step instead of two. \"auto\" does so where every log directory's \
+         device writes through, or completes requests on the core that made them; elsewhere a \
+         busy core could hold up the end of such a write.",
     ),
 ];

@@ -319,6 +319,7 @@ impl Journal {
             file: last.file,
             pos: self.at,
             parts: vec![bytes.clone()],
+            sync: false,
         };
         self.at += bytes.len() as u64;
         self.sequence += 1;
@@ -410,6 +411,7 @@ fn zeros(len: u64) -> Vec<Op> {
             file: OPENED,
             pos: from,
             parts,
+            sync: false,
         });
     }
     ops

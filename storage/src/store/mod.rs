@@ -2,6 +2,7 @@
 
 mod api;
 mod boot;
+mod extent;
 mod mail;
 mod pump;
 mod read;

@@ -71,6 +71,7 @@ impl Store {
         {
             log.urgent = true;
         }
+        let synced = self.config.synced_writes;
         for at in 0..self.log(slot).map_or(0, |log| log.segments.len()) {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 return;
@@ -81,7 +82,8 @@ impl Store {
                 let bulk_min = vol.journal.bulk_min();
                 let device_only = armed(Canary::DestageFlushesDeviceOnly);
                 let flush = vol.journal.current().filter(|_| device_only);
-                let step = log.next_step(at, &vol.dir, bulk_min, (full, flush), &mut vol.pool);
+                let step =
+                    log.next_step(at, &vol.dir, bulk_min, (full, synced, flush), &mut vol.pool);
                 if let Some((script, step)) = step {
                     log.busy += 1;
                     let base = log.segments[at].base;
@@ -369,6 +371,7 @@ fn write_whole(path: &Path, content: Vec<u8>) -> Script {
         file: OPENED,
         pos: 0,
         parts: vec![Bytes::from(content)],
+        sync: false,
     };
     Script::new()
         .then(vec![Op::Open {
@@ -411,7 +414,7 @@ pub(crate) fn unlink_segment(dir: &Path, log: &Log, segment: &Segment) -> Script
 }
 
 /// Bytes at an address that direct I/O accepts.
-fn aligned(bytes: &[u8]) -> Bytes {
+pub(super) fn aligned(bytes: &[u8]) -> Bytes {
     let arena = reactor::buf::Arena::heap(bytes.len().next_multiple_of(reactor::buf::BLOCK));
     let mut buf = arena
         .alloc(bytes.len())
@@ -439,7 +442,7 @@ impl Log {
         at: usize,
         dir: &Path,
         bulk_min: u64,
-        (full, at_most_flushed): (bool, Option<FileId>),
+        (full, synced, at_most_flushed): (bool, bool, Option<FileId>),
         pool: &mut Pool,
     ) -> Option<(Script, Step)> {
         let id = self.id;
@@ -491,10 +494,14 @@ impl Log {
                     file,
                     pos: from,
                     parts,
+                    sync: synced && at_most_flushed.is_none(),
                 };
-                let synced = at_most_flushed.unwrap_or(file);
-                let sync = Op::Sync { file: synced };
-                let script = Script::new().then(vec![write]).then(vec![sync]);
+                let file = at_most_flushed.unwrap_or(file);
+                let follows = !synced || at_most_flushed.is_some();
+                let sync = follows.then_some(Op::Sync { file });
+                let script = Script::new()
+                    .then(vec![write])
+                    .then(sync.into_iter().collect());
                 Some((script, Step::Destaged { from }))
             }
             File::Open(_) if !segment.sums_busy && !full => sums_step(dir, &id, segment),
@@ -583,6 +590,7 @@ fn header_write(id: &crate::types::PartitionId, segment: &Segment) -> Op {
         file: OPENED,
         pos: 0,
         parts: vec![aligned(&content)],
+        sync: false,
     }
 }
 
@@ -628,6 +636,7 @@ fn sums_step(
             file: OPENED,
             pos,
             parts: vec![aligned(&content)],
+            sync: false,
         }]);
     }
     let folder = names::partition(dir, id);

@@ -1,6 +1,8 @@
 //! Commit rounds: what waits is made durable together, by one journal write and its flushes.
 
 use super::api::{Event, Fx};
+use super::extent::{DurableBy, WrittenExtent, make_durable};
+use super::pump::aligned;
 use super::script::{Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
@@ -13,24 +15,13 @@ use crate::log::Log;
 use crate::log::segment::File;
 use crate::types::Slot;
 use bytes::Bytes;
-use reactor::op::{FileId, Now, Op};
+use reactor::op::{Now, Op};
 
 /// Bytes of full states that one round carries at most beside news.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
 /// Bulk that a partition may put between two of its full states: what recovery has to check.
 const BULK_BETWEEN_STATES_MAX: u64 = 16 << 20;
-
-/// An extent that a round wrote.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WrittenExtent {
-    pub(crate) slot: Slot,
-    pub(crate) base: i64,
-    pub(crate) from: u64,
-    pub(crate) file: FileId,
-    /// Its file is synced by the operation with this place in the script's second step.
-    pub(crate) sync: Option<usize>,
-}
 
 /// How far a round brings one partition.
 #[derive(Clone, Copy, Debug)]
@@ -304,22 +295,14 @@ impl Store {
         let bytes = aligned(&draft.bytes);
         draft.end.low = low;
         draft.end.flags = flags;
-        let journal_file = vol.journal.current().expect("a file is open");
-        let mut writes = vec![vol.journal.place(bytes)];
-        writes.append(&mut draft.writes);
-        let mut syncs = vec![Op::Sync { file: journal_file }];
-        for extent in &mut draft.end.extents {
-            if extent.sync.is_some() && !armed(Canary::FlushJournalOnly) {
-                extent.sync = Some(syncs.len());
-                syncs.push(Op::Sync { file: extent.file });
-            }
-        }
-        let script = Script::new().then(writes);
-        let script = if armed(Canary::AckBeforeFlush) {
-            script
-        } else {
-            script.then(syncs)
-        };
+        draft.writes.insert(0, vol.journal.place(bytes));
+        let mut writes = std::mem::take(&mut draft.writes);
+        let syncs = make_durable(
+            &mut writes,
+            &mut draft.end.extents,
+            self.config.synced_writes,
+        );
+        let script = Script::new().then(writes).then(syncs);
         self.run(script.keep_going(), Then::Round(Box::new(draft.end)), fx);
     }
 
@@ -343,13 +326,9 @@ impl Store {
         let mut written = Vec::new();
         let mut failed = false;
         for (at, extent) in end.extents.drain(..).enumerate() {
-            let failure = outcome.failures.iter().find(|failure| {
-                (failure.step == 0 && failure.index == at + 1)
-                    || (failure.step == 1 && Some(failure.index) == extent.sync)
-            });
-            let why = failure.map(super::script::Failure::words);
+            let why = extent.failure(at, outcome);
             // Without a sync of its own it relied on what the device had not lost.
-            let lost = extent.sync.is_none() && self.vols[v].flush_failed;
+            let lost = extent.durable_by == DurableBy::Journal && self.vols[v].flush_failed;
             let why = why.or_else(|| lost.then(|| "a flush has failed meanwhile".to_owned()));
             failed |= why.is_some();
             match why {
@@ -435,16 +414,6 @@ impl Store {
             }
         }
     }
-}
-
-/// The round as bytes at an address that direct I/O accepts.
-fn aligned(bytes: &[u8]) -> Bytes {
-    let arena = reactor::buf::Arena::heap(bytes.len());
-    let mut buf = arena
-        .alloc(bytes.len())
-        .expect("the arena holds exactly this");
-    buf.append(bytes);
-    buf.freeze()
 }
 
 impl Draft {
@@ -560,16 +529,24 @@ impl Draft {
             if segment.allocated < to {
                 return Fit::Waits;
             }
-            let unconverted = to > segment.converted;
+            // What is not converted is made durable by a sync of its own file only.
+            let durable_by = if to > segment.converted {
+                DurableBy::Write
+            } else {
+                DurableBy::Journal
+            };
             let (pos, parts, crc) = segment.begin_write(to);
-            self.writes.push(Op::Write { file, pos, parts });
-            let sync = unconverted.then_some(0);
+            self.writes.push(Op::Write {
+                file,
+                pos,
+                parts,
+                sync: false,
+            });
             self.end.extents.push(WrittenExtent {
                 slot,
                 base,
                 from: pos,
-                file,
-                sync,
+                durable_by,
             });
             Entry::Extent {
                 id,

@@ -53,6 +53,7 @@ impl Script {
             file: OPENED,
             pos: 0,
             parts: vec![Bytes::from(content)],
+            sync: false,
         };
         Self::new()
             .then(vec![Op::Open {

@@ -9,9 +9,10 @@ use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, sta
 use std::path::Path;
 
 /// The files of the journal after that many appends, each made when the one before is durable.
-fn journal_files_after(appends: usize, bytes: fn(usize) -> usize) -> usize {
+fn journal_files_after(appends: usize, bytes: fn(usize) -> usize, synced_writes: bool) -> usize {
     let plan = Plan {
         partitions: 3,
+        synced_writes,
         journal_bytes: 1 << 20,
         appends,
         bytes,
@@ -26,15 +27,24 @@ fn journal_files_after(appends: usize, bytes: fn(usize) -> usize) -> usize {
 #[test]
 fn the_first_files_of_a_journal_are_used_again() {
     // Ten times what one file holds, in the very first life.
-    let files = journal_files_after(1_000, |_| 8_000);
-    assert!(files <= 4, "{files} files");
+    for synced_writes in [false, true] {
+        let files = journal_files_after(1_000, |_| 8_000, synced_writes);
+        assert!(files <= 4, "{files} files");
+    }
 }
 
 #[test]
 fn what_does_not_fit_into_the_rest_of_a_file_goes_into_the_next() {
     // All lengths that still go through the journal, so that the rest is of every size.
-    let files = journal_files_after(1_500, |left| 200 + left * 7_919 % 32_000);
-    assert!(files <= 4, "{files} files");
+    for synced_writes in [false, true] {
+        let lengths = |left| 200 + left * 7_919 % 32_000;
+        let files = journal_files_after(1_500, lengths, synced_writes);
+        // Rounds of one step come faster; what frees a file takes as long as before.
+        assert!(
+            files <= 4 + usize::from(synced_writes),
+            "{files} files, synced writes: {synced_writes}"
+        );
+    }
 }
 
 /// Recovery restores partitions one after the other: together they may hold more than the arena.
@@ -69,6 +79,7 @@ fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
         appends: 800,
         bytes: |_| 128 << 10,
         recycle_bytes_max,
+        synced_writes: false,
         segment_bytes: 1 << 20,
         retention_bytes: Some(2 << 20),
         retention_check_ms,
@@ -88,6 +99,19 @@ fn over_recycled_space_a_round_syncs_only_its_journal() {
     // A sync of the journal each, and one of the segment, but for what happens at each roll.
     assert!(fresh >= 2 * 800, "{fresh} syncs");
     assert!(recycled < fresh - 400, "{recycled} syncs, {fresh} without");
+}
+
+#[test]
+fn a_round_of_synced_writes_needs_no_sync_behind_them() {
+    let mut world = new_world();
+    let plan = Plan {
+        synced_writes: true,
+        ..rolling(16 << 20, 10)
+    };
+    let shell = live(&mut world, plan);
+    assert_eq!(shell.acknowledged, plan.appends);
+    // What is left happens at each roll.
+    assert!(shell.syncs < plan.appends / 2, "{} syncs", shell.syncs);
 }
 
 /// Lengths of the retired files that are kept.

@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     /// Length of the append that comes when so many are left.
     pub(crate) bytes: fn(usize) -> usize,
     pub(crate) recycle_bytes_max: u64,
+    pub(crate) synced_writes: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_check_ms: u64,
@@ -35,6 +36,7 @@ impl Default for Plan {
             appends: 0,
             bytes: |_| 1_000,
             recycle_bytes_max: 0,
+            synced_writes: false,
             segment_bytes: 1 << 30,
             retention_bytes: None,
             retention_check_ms: 300_000,
@@ -119,6 +121,7 @@ impl Shell {
             journal_bytes: plan.journal_bytes,
             recycle_bytes_max: plan.recycle_bytes_max,
             retention_check_ms: plan.retention_check_ms,
+            synced_writes: plan.synced_writes,
         };
         Self {
             store: Store::new(config, arena),

@@ -131,6 +131,7 @@ fn settle_meta(dir: &Path, new: Option<&Meta>) -> Script {
             file: OPENED,
             pos: 0,
             parts,
+            sync: false,
         }]);
     }
     let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());

@@ -90,6 +90,7 @@ impl Stand {
         }
         self.life += 1;
         let settings = Arc::new(ShardSettings {
+            synced_writes: true,
             shards: self.shards,
             seed: self.life,
             broker: BrokerSettings::resolve(&fixed, &Image::default()),
