@@ -24,6 +24,8 @@ pub struct Config {
     pub recv_buffers: u16,
     /// Size of a receive buffer in bytes, a multiple of 4096.
     pub recv_buffer_bytes: usize,
+    /// How long a shard that has nothing to do keeps asking before it sleeps, in nanoseconds.
+    pub busy_poll_ns: u64,
 }
 
 impl Config {
@@ -36,6 +38,7 @@ impl Config {
             open_max: 65_536,
             recv_buffers: 128,
             recv_buffer_bytes: 128 << 10,
+            busy_poll_ns: 0,
         }
     }
 }
@@ -175,6 +178,7 @@ where
                 .copied(),
             arena_bytes_max: config.arena_bytes_max,
             sizes,
+            busy_poll_ns: config.busy_poll_ns,
             shared: Arc::clone(&shared),
             report: report.clone(),
             gate,
@@ -230,6 +234,7 @@ struct Start {
     core: Option<usize>,
     arena_bytes_max: usize,
     sizes: Sizes,
+    busy_poll_ns: u64,
     shared: Arc<Shared>,
     report: Sender<Report>,
     gate: Receiver<()>,
@@ -277,6 +282,6 @@ where
     // The starter waits for the end of all reports before it opens the gates.
     drop(start.report);
     if start.gate.recv().is_ok() {
-        Driver::new(make(start.id, arena), io, post).run();
+        Driver::new(make(start.id, arena), io, post, start.busy_poll_ns).run();
     }
 }

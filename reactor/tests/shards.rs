@@ -3,6 +3,7 @@
 mod support;
 
 use reactor::op::{CONTROL, Done, ErrorKind, Op, Outbox, ShardId, Token};
+use reactor::runtime::Config;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -37,8 +38,12 @@ fn pass(shards: u16, hops: u64) -> impl FnMut(Event<Talk>, &mut Outbox<Talk>) + 
 }
 
 fn a_ball_goes_round(shards: u16) {
+    a_ball_goes_round_with(&config(shards), shards);
+}
+
+fn a_ball_goes_round_with(config: &Config, shards: u16) {
     let plays = (0..shards).map(|_| pass(shards, 20_000)).collect();
-    let handle = run_with(&config(shards), plays);
+    let handle = run_with(config, plays);
     handle.send(ShardId(0), Talk::Ball(0)).expect("running");
     let (_, last) = handle.inbox().recv().expect("the last hop");
     assert!(matches!(last, Talk::Ball(20_000)));
@@ -57,6 +62,18 @@ fn mail_goes_round_two_shards() {
 fn mail_goes_round_more_shards_than_cores() {
     let cores = reactor::cores::available_cores().len() as u16;
     a_ball_goes_round(cores * 2 + 1);
+}
+
+/// Shards that keep asking before they sleep, for longer or for less long than a mail takes.
+#[test]
+fn mail_goes_round_busy_shards() {
+    for busy_poll_ns in [1, 2_000, 1_000_000] {
+        let config = Config {
+            busy_poll_ns,
+            ..config(2)
+        };
+        a_ball_goes_round_with(&config, 2);
+    }
 }
 
 #[test]
@@ -254,6 +271,15 @@ fn the_lock_of_a_killed_process_is_free_soon_and_not_before() {
 
 #[test]
 fn a_deadline_alone_steps_a_machine() {
+    for busy_poll_ns in [0, 1_000, 100_000_000] {
+        a_deadline_steps(&Config {
+            busy_poll_ns,
+            ..config(1)
+        });
+    }
+}
+
+fn a_deadline_steps(config: &Config) {
     let mut first = None;
     let play = move |event: Event<Talk>, out: &mut Outbox<Talk>| {
         if let Event::Turn(now, _) = event {
@@ -262,5 +288,5 @@ fn a_deadline_alone_steps_a_machine() {
             out.wake_at = Some(at);
         }
     };
-    run_with(&config(1), vec![play]).join();
+    run_with(config, vec![play]).join();
 }

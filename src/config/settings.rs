@@ -136,6 +136,7 @@ pub struct BrokerSettings {
     pub arena_bytes: u64,
     pub journal_bytes: u64,
     pub recycle_bytes: u64,
+    pub busy_poll_us: u64,
     /// `None`: as the devices are.
     pub synced_writes: Option<bool>,
     pub retention_check_ms: u64,
@@ -173,6 +174,7 @@ impl BrokerSettings {
             arena_bytes: of.number("arena.bytes"),
             journal_bytes: of.number("journal.bytes"),
             recycle_bytes: of.number("recycle.bytes"),
+            busy_poll_us: of.number("busy.poll.us"),
             synced_writes: of.text("synced.writes").parse().ok(),
             retention_check_ms: of.number("log.retention.check.interval.ms"),
             durability: durability(of.text("log.durability")),

@@ -37,6 +37,7 @@ pub fn run(settings: ShardSettings, arena_bytes_max: usize) -> Result<Ended, Sta
         let share = arena_bytes_max / usize::from(settings.shards);
         config.arena_bytes_max = share.max(SHARD_ARENA_BYTES);
     }
+    config.busy_poll_ns = settings.broker.busy_poll_us * 1_000;
     let make = |_| {
         let settings = Arc::clone(&settings);
         move |shard: ShardId, arena| Shard::new(settings, shard, arena)

@@ -25,6 +25,8 @@ pub(crate) struct Driver<M: Machine> {
     inputs: Vec<Input<M::Mail>>,
     out: Outbox<M::Mail>,
     pace: Pace,
+    /// How long to keep asking before a sleep, in nanoseconds.
+    busy_poll_ns: u64,
     /// The last step was told that mail waits: another follows when it has left.
     held: bool,
 }
@@ -41,7 +43,7 @@ struct Pace {
 }
 
 impl<M: Machine> Driver<M> {
-    pub(crate) fn new(machine: M, io: Io, post: Post<M::Mail>) -> Self {
+    pub(crate) fn new(machine: M, io: Io, post: Post<M::Mail>, busy_poll_ns: u64) -> Self {
         Self {
             machine,
             io,
@@ -49,6 +51,7 @@ impl<M: Machine> Driver<M> {
             inputs: Vec::new(),
             out: Outbox::default(),
             pace: Pace::default(),
+            busy_poll_ns,
             held: false,
         }
     }
@@ -105,13 +108,21 @@ impl<M: Machine> Driver<M> {
     /// Wakes whom mail was sent to, and enters the kernel, asleep if nothing waits.
     fn flush(&mut self, now: Mono) {
         self.post.ring_bells();
+        if self.busy_poll_ns > 0 && self.comes_soon(now) {
+            return;
+        }
         let waker = self.post.waker();
         waker.announce_sleep();
         let sends = self.io.take_sends();
         let wait = if self.io.has_ready() || self.post.has_mail() || self.post.can_flush() {
             Wait::No
         } else {
-            self.pace.gather(self.longest_sleep(now), sends)
+            let wait = self.longest_sleep(now);
+            if self.busy_poll_ns > 0 {
+                wait
+            } else {
+                self.pace.gather(wait, sends)
+            }
         };
         if wait == Wait::No {
             waker.awake();
@@ -119,6 +130,34 @@ impl<M: Machine> Driver<M> {
         let entered = self.io.enter(wait);
         self.post.waker().awake();
         entered.expect("io_uring_enter fails for good only when it is called wrongly");
+    }
+
+    /// Hands over what is queued, and keeps asking for what comes next, awake: mail then needs no
+    /// bell and a completion no wake-up. `false` when nothing came for as long as that is wanted.
+    fn comes_soon(&mut self, now: Mono) -> bool {
+        const REASON: &str = "io_uring_enter fails for good only when it is called wrongly";
+        self.io.take_sends();
+        self.io.enter(Wait::No).expect(REASON);
+        if self.io.has_ready() {
+            return true;
+        }
+        let end = now.0.saturating_add(self.busy_poll_ns);
+        let due = match self.longest_sleep(now) {
+            Wait::AtMost(ns) => now.0.saturating_add(ns),
+            Wait::No => now.0,
+            Wait::ForCompletion | Wait::ForMany(..) => u64::MAX,
+        };
+        loop {
+            let completed = self.io.has_completions().expect(REASON);
+            if completed || self.post.has_mail() || self.post.can_flush() {
+                return true;
+            }
+            let now = read_clocks().mono;
+            if now.0 >= end.min(due) {
+                return now.0 >= due;
+            }
+            std::hint::spin_loop();
+        }
     }
 
     fn longest_sleep(&self, now: Mono) -> Wait {

@@ -247,6 +247,11 @@ impl Io {
         self.ring.enter(wait)
     }
 
+    /// Whether the next [`reap`](Self::reap) finds something.
+    pub(crate) fn has_completions(&mut self) -> io::Result<bool> {
+        self.ring.has_completions()
+    }
+
     fn done(&mut self, token: Token, done: Done) {
         self.ready.push_back((token, done));
     }

@@ -206,6 +206,15 @@ impl Ring {
         }
     }
 
+    /// Whether completions have come, as far as can be told without entering the kernel; where
+    /// deferred work is not announced, it is entered.
+    pub(crate) fn has_completions(&mut self) -> io::Result<bool> {
+        if !self.taskrun_flag {
+            self.enter_kernel(0, Wait::No)?;
+        }
+        Ok(!self.uring.completion().is_empty() || self.uring.submission().taskrun())
+    }
+
     /// Moves completions to `into`.
     pub(crate) fn reap(&mut self, into: &mut Vec<cqueue::Entry>) {
         into.extend(self.uring.completion());

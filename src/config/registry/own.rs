@@ -31,6 +31,11 @@ pub(super) const BROKER: &[Setting] = &[
     .does("Default of the topic setting durability."),
     setting("shards", Int, "0", Between(0, 1024), ReadOnly)
         .does("Threads that serve clients and own partitions; 0 means one for each allowed core."),
+    setting("busy.poll.us", Int, "0", Between(0, 1_000_000), ReadOnly).does(
+        "How long a shard that has nothing to do keeps asking before it sleeps, in microseconds; 0: \
+         it sleeps at once. It saves the wake-up, and gathers nothing, for the lowest latency; a \
+         long time takes a whole core for each shard.",
+    ),
     setting(
         "arena.bytes",
         Long,
