@@ -1,0 +1,56 @@
+//! What the load generator itself can do here.
+
+use super::{Observer, Target, run};
+use crate::failure::Outcome;
+use crate::model::{Cost, Headroom, Interval, Pace, Workload};
+use crate::null_server;
+use std::time::Duration;
+
+const WARMUP: Duration = Duration::from_millis(500);
+const MEASURED: Duration = Duration::from_secs(2);
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn began(&mut self) {}
+
+    fn second(&mut self, _: &mut Interval) {}
+
+    fn ended(&mut self) -> Option<Cost> {
+        None
+    }
+}
+
+/// The producers of a workload against a server that keeps nothing: how many records they could
+/// send at most, and the latency that they see at the asked rate.
+pub(crate) fn headroom(workload: &Workload, cores: &[usize]) -> Outcome<Headroom> {
+    let server = null_server::start(cores)?;
+    let target = Target {
+        address: server.address.clone(),
+        cores: cores.to_vec(),
+    };
+    let mut most = workload.clone();
+    most.subscriptions_per_topic = 0;
+    most.producers_per_topic = most.producers_per_topic.max(1);
+    most.backlog_bytes = 0;
+    most.idempotent = false;
+    most.topic_settings.clear();
+    most.warmup = WARMUP;
+    most.measured = MEASURED;
+    most.pace = Pace::Maximum;
+    let fastest = run(&most, &target, &mut Nobody)?;
+    let latency = match workload.pace {
+        Pace::Rate { .. } => {
+            most.pace = workload.pace;
+            run(&most, &target, &mut Nobody)?.ack
+        }
+        _ => fastest.ack.clone(),
+    };
+    Ok(Headroom {
+        workload: workload.name.clone(),
+        records_per_s: fastest.counts.acked as f64 / fastest.seconds,
+        ack_p50_us: latency.at(0.5).unwrap_or(0),
+        ack_p99_us: latency.at(0.99).unwrap_or(0),
+        ack_p999_us: latency.at(0.999).unwrap_or(0),
+    })
+}

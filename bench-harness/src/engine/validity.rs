@@ -1,0 +1,120 @@
+//! Why a figure may not be believed.
+
+use super::stats::Tally;
+use crate::model::{Doubt, Pace, Run, Workload, micros};
+
+const BUSY_MAX: f64 = 0.9;
+const ACKED_SHARE_MIN: f64 = 0.99;
+const LATE_US: u64 = 1_000;
+
+pub(super) fn doubts(workload: &Workload, run: &Run, tally: &Tally, lost: u64) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let mut add = |fatal, what: String| doubts.push(Doubt { fatal, what });
+    if let Some(why) = &tally.gave_up {
+        add(true, format!("The run ended early: {why}."));
+    }
+    let errors: Vec<String> = run
+        .counts
+        .errors
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if !errors.is_empty() {
+        add(true, format!("Records failed: {}.", errors.join(", ")));
+    }
+    if lost > 0 {
+        add(
+            true,
+            format!("{lost} acknowledged records are not in the broker's log."),
+        );
+    }
+    if tally.missing > 0 {
+        let missing = tally.missing;
+        add(
+            true,
+            format!("{missing} acknowledged records did not reach a consumer within 5 s."),
+        );
+    }
+    if tally.wrong > 0 {
+        let wrong = tally.wrong;
+        add(
+            true,
+            format!("{wrong} times a consumer met a gap, a repetition or a foreign record."),
+        );
+    }
+    if run.counts.reconnects > 0 {
+        let count = run.counts.reconnects;
+        add(
+            true,
+            format!("{count} connections broke and were made again."),
+        );
+    }
+    rate(workload, run, &mut add);
+    generator(workload, run, &mut add);
+    if run.counts.stalls > 0 {
+        add(
+            false,
+            format!(
+                "Nothing was acknowledged for 100 ms or more {} times; the longest took {} ms.",
+                run.counts.stalls, run.counts.longest_stall_ms
+            ),
+        );
+    }
+    doubts
+}
+
+fn rate(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String)) {
+    let nothing = match workload.pace {
+        Pace::ConsumeOnly => run.counts.consumed == 0,
+        _ => run.counts.acked == 0,
+    };
+    if nothing {
+        add(
+            true,
+            "Nothing was measured: no record came through.".to_owned(),
+        );
+    }
+    let Pace::Rate { records_per_s } = workload.pace else {
+        return;
+    };
+    let intended = run.counts.intended as f64;
+    // What was due at the very end may still be on its way: as much as its latency allows.
+    let tail = run.ack.at(0.5).unwrap_or(0) as f64 / 1e6 + workload.linger.as_secs_f64();
+    let tail = records_per_s * tail.min(0.1);
+    let noise = 2.0 * intended.sqrt();
+    if (run.counts.acked as f64) < intended * ACKED_SHARE_MIN - tail - noise {
+        add(
+            true,
+            format!(
+                "Only {:.0} of the asked {records_per_s:.0} records/s were acknowledged: the \
+                 latencies are those of a growing queue. Ask for a lower rate.",
+                run.counts.acked as f64 / run.seconds.max(1e-9)
+            ),
+        );
+    }
+}
+
+fn generator(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String)) {
+    let open = matches!(workload.pace, Pace::Rate { .. });
+    if run.generator_busy > BUSY_MAX {
+        add(
+            open,
+            format!(
+                "The load generator was busy for {:.0} % of the time: it may be what was \
+                 measured. Give it more threads and cores.",
+                run.generator_busy * 100.0
+            ),
+        );
+    }
+    let limit = micros(workload.linger) + LATE_US;
+    let delay = run.send_delay.at(0.99).unwrap_or(0);
+    if open && delay > limit {
+        add(
+            false,
+            format!(
+                "One record in a hundred was sent {delay} us or more after its time: requests \
+                 in flight, full sockets or a busy generator held it back. It counts."
+            ),
+        );
+    }
+}
