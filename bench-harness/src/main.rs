@@ -3,13 +3,20 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports)]
 
+mod batch;
 mod brokers;
+mod client;
 mod clock;
+mod engine;
 mod failure;
 mod kernel;
 mod model;
+mod null_server;
 mod report;
+mod run;
+mod schedule;
 mod stage;
+mod workload;
 
 use clap::{Parser, Subcommand};
 use failure::Outcome;
@@ -25,6 +32,9 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(Box<run::RunOptions>),
+    #[command(hide = true)]
+    NullServer(null_server::NullServerOptions),
     Report(report::ReportOptions),
     #[command(hide = true)]
     Launch(brokers::LaunchOptions),
@@ -42,6 +52,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Outcome<()> {
     match options.command {
+        Command::Run(options) => run::command(&options),
+        Command::NullServer(options) => null_server::command(&options),
         Command::Report(options) => report::command(&options),
         Command::Launch(options) => brokers::launch(&options),
     }
