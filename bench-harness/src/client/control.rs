@@ -275,6 +275,7 @@ pub(crate) fn delete_topics(control: &mut Control, names: &[String]) -> Outcome<
 /// The identity of an idempotent producer.
 pub(crate) fn producer_id(control: &mut Control) -> Outcome<(i64, i16)> {
     let request = init_producer_id::Request {
+        transactional_id: None,
         transaction_timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };

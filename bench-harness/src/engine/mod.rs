@@ -310,3 +310,6 @@ fn lost(plan: &Plan, tally: &Tally) -> u64 {
     }
     lost
 }
+
+#[cfg(test)]
+mod tests;

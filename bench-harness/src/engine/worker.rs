@@ -181,7 +181,8 @@ impl<'a> Worker<'a> {
             for producer in 0..self.producers.len() {
                 self.refill(producer, time);
             }
-            return self.expire(time);
+            // Nothing tells when there is room again where nothing is acknowledged.
+            return self.expire(time) || self.plan.workload.acks == 0;
         }
         let put = self.scheduled(time);
         let over = time >= Plan::at(&self.plan.measure_to);
@@ -276,7 +277,8 @@ impl<'a> Worker<'a> {
                 until = until.min(moment);
             }
         }
-        if worked && time >= Plan::at(&self.plan.measure_to) {
+        let unacknowledged = self.plan.workload.acks == 0 && self.schedule.is_none();
+        if worked && (unacknowledged || time >= Plan::at(&self.plan.measure_to)) {
             until = time;
         }
         let wait = until.saturating_sub(time);
