@@ -77,6 +77,15 @@ impl Rope {
         out
     }
 
+    /// What lies behind `from`, which must lie inside; memory of earlier parts is let go of.
+    pub(crate) fn suffix(&self, from: u64) -> Self {
+        let mut rest = Self::new(from);
+        for part in self.slice(from, self.end) {
+            rest.push(part);
+        }
+        rest
+    }
+
     /// `[from, to)` in one piece, copied only if it lies in several.
     pub(crate) fn joined(&self, from: u64, to: u64) -> Bytes {
         let mut parts = self.slice(from, to);

@@ -22,13 +22,13 @@ pub(crate) enum Seen<T> {
     Broken,
 }
 
-/// The batch boundaries between which the answer to a read lies.
+/// The batch boundaries between which the answer to a read lies, and the offset behind it.
 pub(crate) fn for_read(
     rope: &Rope,
     mut at: u64,
     end: u64,
     request: &ReadRequest,
-) -> Seen<(u64, u64)> {
+) -> Seen<(u64, u64, i64)> {
     let first = loop {
         match next(rope, at, end) {
             Seen::Is(batch) if batch.summary.last_offset() < request.offset => at = batch.end,
@@ -44,15 +44,15 @@ pub(crate) fn for_read(
     {
         return Seen::End;
     }
-    let mut to = first.end;
+    let (mut to, mut next_offset) = (first.end, first.summary.last_offset() + 1);
     while let Seen::Is(batch) = next(rope, to, end) {
         let fits = (batch.end - first.pos) as usize <= request.bytes_max;
         if !fits || batch.summary.last_offset() >= request.upto {
             break;
         }
-        to = batch.end;
+        (to, next_offset) = (batch.end, batch.summary.last_offset() + 1);
     }
-    Seen::Is((first.pos, to))
+    Seen::Is((first.pos, to, next_offset))
 }
 
 fn next(rope: &Rope, at: u64, end: u64) -> Seen<Placed> {

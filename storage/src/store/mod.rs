@@ -1,5 +1,6 @@
 //! One shard's logs in all log directories: append, commit rounds, read, recover.
 
+mod ahead;
 mod api;
 mod boot;
 mod extent;
@@ -119,6 +120,7 @@ pub struct Store {
     scripts: Scripts<Then>,
     reads: HashMap<u64, read::ReadJob>,
     next_read: u64,
+    ahead: ahead::Ahead,
     restores: HashMap<u64, restore::Restore>,
     boot: Boot,
     /// When retention is checked, and when idle memory is given back.
@@ -162,6 +164,7 @@ impl Store {
             scripts: Scripts::new(),
             reads: HashMap::new(),
             next_read: 1,
+            ahead: ahead::Ahead::default(),
             restores: HashMap::new(),
             boot: Boot::default(),
             next_check: None,

@@ -1,6 +1,7 @@
 //! Reading: from memory where the bytes are in the tail, otherwise from segment files, checked
 //! against the sidecar's checksums before anything is served.
 
+use super::ahead::Known;
 use super::api::{Event, Finding, Found, Fx, ReadError, ReadRequest, Reading, TimeQuery};
 use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
@@ -26,8 +27,10 @@ const INDEX_BYTES_MAX: u32 = 256 * 1024;
 
 /// What a job looks for.
 #[derive(Clone, Copy, Debug)]
-enum Goal {
+pub(crate) enum Goal {
     Batches(ReadRequest),
+    /// Nothing yet: see [`super::ahead`].
+    Ahead,
     Time {
         query: TimeQuery,
         from: i64,
@@ -46,24 +49,31 @@ pub(crate) enum Stage {
 /// A read that waits for the disk.
 #[derive(Debug)]
 pub(crate) struct ReadJob {
-    slot: Slot,
-    base: i64,
-    ticket: Ticket,
+    pub(crate) slot: Slot,
+    pub(crate) base: i64,
+    pub(crate) ticket: Ticket,
     goal: Goal,
     /// The batch boundary to go on from, once the index has told it.
     at: Option<u64>,
     /// At least so far.
     to: u64,
-    stage: Stage,
+    pub(crate) stage: Stage,
+    /// It goes on where an answer before it ended.
+    pub(crate) follows: bool,
+    /// What was read for it.
+    pub(crate) rope: Option<Rope>,
 }
 
 /// What a look at a segment led to.
-enum Look {
-    Batches(Vec<Bytes>),
+pub(crate) enum Look {
+    /// The position and the offset behind them, if they are not from the tail.
+    Batches(Vec<Bytes>, Option<(u64, i64)>),
     Found(Option<Found>),
     /// Nothing in this segment: go on in the next.
     Next,
     Disk(Script, Stage),
+    /// What lies at this position is being read ahead.
+    Ahead(u64),
     Failed(ReadError),
 }
 
@@ -77,7 +87,7 @@ impl Store {
         slot: Slot,
         request: &ReadRequest,
         ticket: Ticket,
-        _now: Now,
+        now: Now,
         fx: &mut Fx,
     ) -> Result<Reading, ReadError> {
         let log = self.readable(slot)?;
@@ -94,9 +104,21 @@ impl Store {
         }
         let base = log.segments[log.segment_of(request.offset)].base;
         let mut job = ReadJob::new(slot, base, ticket, Goal::Batches(request));
+        let trail = self.ahead.trail(slot, request.offset);
+        job.follows = trail.is_some();
+        job.at = trail.filter(|(of, _)| *of == base).map(|(_, at)| at);
         match self.look(&mut job) {
-            Look::Batches(parts) => Ok(Reading::Ready(parts)),
+            Look::Batches(parts, end) => {
+                if let Some(end) = end {
+                    self.read_on(&mut job, end, fx);
+                }
+                Ok(Reading::Ready(parts))
+            }
             Look::Failed(why) => Err(why),
+            Look::Ahead(at) => {
+                self.wait_for_ahead(job, at, now, fx);
+                Ok(Reading::Pending)
+            }
             Look::Disk(script, stage) => {
                 self.wait_for_disk(job, script, stage, fx);
                 Ok(Reading::Pending)
@@ -136,7 +158,7 @@ impl Store {
                     self.wait_for_disk(job, script, stage, fx);
                     return Ok(Finding::Pending);
                 }
-                Look::Batches(_) => return Ok(Finding::Ready(None)),
+                Look::Batches(..) | Look::Ahead(_) => return Ok(Finding::Ready(None)),
                 Look::Next => {
                     if !self.next_candidate(&mut job) {
                         return Ok(Finding::Ready(None));
@@ -199,7 +221,7 @@ impl Store {
     }
 
     /// Looks for the answer in memory, or says what has to be read for it.
-    fn look(&mut self, job: &mut ReadJob) -> Look {
+    pub(crate) fn look(&mut self, job: &mut ReadJob) -> Look {
         let Some(log) = self
             .logs
             .get_mut(job.slot.0 as usize)
@@ -226,6 +248,7 @@ impl Store {
             return job
                 .goal
                 .examine(&rope, at, segment.end)
+                .map(Look::without_end)
                 .unwrap_or_else(|(at, to)| {
                     // All of the segment's rest was seen, so nothing more can be asked for.
                     job.at = Some(at);
@@ -233,24 +256,44 @@ impl Store {
                     Look::Failed(ReadError::Damaged)
                 });
         }
+        if let (Goal::Batches(_), Known::Bytes(rope, grows)) =
+            (job.goal, self.ahead.find(job.slot, job.base, at))
+        {
+            match job.goal.examine(&rope, at, segment.end) {
+                Ok(look) => return look,
+                Err(_) if grows => return Look::Ahead(at),
+                Err((_, to)) => job.to = to,
+            }
+        }
         match disk(dir, &id, segment, at, job.goal.bytes_wanted(), job.to) {
             Some((script, stage)) => Look::Disk(script, stage),
             None => Look::Failed(ReadError::Damaged),
         }
     }
 
-    fn wait_for_disk(&mut self, mut job: ReadJob, script: Script, stage: Stage, fx: &mut Fx) {
+    pub(crate) fn wait_for_disk(
+        &mut self,
+        mut job: ReadJob,
+        script: Script,
+        stage: Stage,
+        fx: &mut Fx,
+    ) {
         job.stage = stage;
+        let number = self.number_read(&job);
+        self.reads.insert(number, job);
+        self.run(script, Then::Read(number), fx);
+    }
+
+    /// The number of a read, whose segment stays until it has ended.
+    pub(crate) fn number_read(&mut self, job: &ReadJob) -> u64 {
         if let Some(segment) = self
             .log_mut(job.slot)
             .and_then(|log| log.segment_mut(job.base))
         {
             segment.readers += 1;
         }
-        let number = self.next_read;
         self.next_read += 1;
-        self.reads.insert(number, job);
-        self.run(script, Then::Read(number), fx);
+        self.next_read - 1
     }
 
     /// What a job waited for has come.
@@ -260,17 +303,30 @@ impl Store {
         };
         let slot = job.slot;
         self.close_second_handle(&job, outcome, fx);
-        let looked = self.take_read(&mut job, outcome, fx);
-        let mut look = looked.unwrap_or_else(|| self.look(&mut job));
-        while matches!(look, Look::Next) && self.next_candidate(&mut job) {
-            look = self.look(&mut job);
-        }
-        match look {
-            Look::Disk(script, stage) => self.wait_for_disk(job, script, stage, fx),
-            look => fx.events.push(job.finish(look)),
+        if matches!(job.goal, Goal::Ahead) {
+            self.end_ahead(number, &mut job, outcome, now, fx);
+        } else {
+            let looked = self.take_read(&mut job, outcome, fx);
+            let mut look = looked.unwrap_or_else(|| self.look(&mut job));
+            while matches!(look, Look::Next) && self.next_candidate(&mut job) {
+                look = self.look(&mut job);
+            }
+            match look {
+                Look::Disk(script, stage) => self.wait_for_disk(job, script, stage, fx),
+                Look::Ahead(at) => self.wait_for_ahead(job, at, now, fx),
+                look => self.conclude(job, look, fx),
+            }
         }
         self.retire(slot, fx);
         self.pump(slot, now, fx);
+    }
+
+    /// Tells what came of a job.
+    pub(crate) fn conclude(&mut self, mut job: ReadJob, look: Look, fx: &mut Fx) {
+        if let Look::Batches(_, Some(end)) = look {
+            self.read_on(&mut job, end, fx);
+        }
+        fx.events.extend(job.finish(look));
     }
 
     /// Two reads may have opened a file at the same time: one handle is enough.
@@ -334,7 +390,10 @@ impl Store {
                     rest.drain(..).for_each(|bytes| rope.push(bytes));
                     let at = job.at.unwrap_or(DATA_START);
                     match job.goal.examine(&rope, at, segment.end) {
-                        Ok(look) => return Some(look),
+                        Ok(look) => {
+                            job.rope = Some(rope);
+                            return Some(look);
+                        }
                         Err((at, to)) => {
                             job.at = Some(at);
                             job.to = to;
@@ -421,6 +480,16 @@ fn read_file(path: std::path::PathBuf, len: u32) -> Script {
         .then(vec![Op::Close { file: OPENED }])
 }
 
+impl Look {
+    /// There is nothing to be read ahead behind what the tail holds.
+    fn without_end(self) -> Self {
+        match self {
+            Self::Batches(parts, _) => Self::Batches(parts, None),
+            look => look,
+        }
+    }
+}
+
 impl Goal {
     /// Where the search begins in a segment.
     fn begin(&self, index: &Index) -> u64 {
@@ -436,6 +505,7 @@ impl Goal {
             } => {
                 return index.max_time().map_or(DATA_START, |max| max.position);
             }
+            Self::Ahead => None,
         };
         entry.map_or(DATA_START, |entry| entry.position)
     }
@@ -443,7 +513,7 @@ impl Goal {
     const fn bytes_wanted(&self) -> u64 {
         match self {
             Self::Batches(request) => request.bytes_max as u64,
-            Self::Time { .. } => READ_AHEAD_MAX,
+            Self::Time { .. } | Self::Ahead => READ_AHEAD_MAX,
         }
     }
 
@@ -451,11 +521,15 @@ impl Goal {
     fn examine(&self, rope: &Rope, at: u64, end: u64) -> Result<Look, (u64, u64)> {
         match self {
             Self::Batches(request) => match for_read(rope, at, end, request) {
-                Seen::Is((from, to)) => Ok(Look::Batches(rope.slice(from, to))),
+                Seen::Is((from, to, next)) => {
+                    Ok(Look::Batches(rope.slice(from, to), Some((to, next))))
+                }
                 Seen::More { at, to } => Err((at, to)),
-                Seen::End => Ok(Look::Batches(Vec::new())),
+                Seen::End => Ok(Look::Batches(Vec::new(), None)),
                 Seen::Broken => Ok(Look::Failed(ReadError::Damaged)),
             },
+            // It is never looked for: what was read is kept.
+            Self::Ahead => Ok(Look::Batches(Vec::new(), None)),
             Self::Time { query, from, upto } => {
                 match for_time(rope, at, end, *query, *from, *upto) {
                     Seen::Is(found) => Ok(Look::Found(Some(found))),
@@ -469,7 +543,7 @@ impl Goal {
 }
 
 impl ReadJob {
-    const fn new(slot: Slot, base: i64, ticket: Ticket, goal: Goal) -> Self {
+    pub(crate) const fn new(slot: Slot, base: i64, ticket: Ticket, goal: Goal) -> Self {
         Self {
             slot,
             base,
@@ -478,13 +552,17 @@ impl ReadJob {
             at: None,
             to: 0,
             stage: Stage::Index,
+            follows: false,
+            rope: None,
         }
     }
 
-    fn finish(&self, look: Look) -> Event {
+    /// Nobody is told of what was read ahead.
+    fn finish(&self, look: Look) -> Option<Event> {
         let ticket = self.ticket;
-        match (self.goal, look) {
-            (Goal::Batches(_), Look::Batches(parts)) => Event::Read {
+        let event = match (self.goal, look) {
+            (Goal::Ahead, _) => return None,
+            (Goal::Batches(_), Look::Batches(parts, _)) => Event::Read {
                 ticket,
                 result: Ok(parts),
             },
@@ -508,7 +586,8 @@ impl ReadJob {
                 ticket,
                 result: Ok(None),
             },
-        }
+        };
+        Some(event)
     }
 }
 

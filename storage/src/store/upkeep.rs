@@ -38,6 +38,7 @@ impl Store {
         self.tell_lock(now, fx);
         if self.next_idle.is_some_and(|due| due <= now.mono) {
             self.next_idle = Some(now.mono.after_ms(IDLE_CHECK_MS));
+            self.ahead.drop_idle();
             self.give_back_memory(fx);
         }
         if self.next_check.is_some_and(|due| due <= now.mono) {

@@ -1,6 +1,7 @@
 //! What a store keeps to over whole lives: how much memory recovery takes, that a journal goes on
 //! from file to file, and what recycled segments are good for.
 
+mod reader;
 mod shell;
 
 use reactor::op::{ErrorKind, ShardId};
@@ -80,6 +81,7 @@ fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
         bytes: |_| 128 << 10,
         recycle_bytes_max,
         synced_writes: false,
+        reads: false,
         segment_bytes: 1 << 20,
         retention_bytes: Some(2 << 20),
         retention_check_ms,
@@ -299,4 +301,34 @@ fn a_start_that_cannot_read_everything_changes_nothing() {
         assert_eq!(recovered(&mut world), expected, "fault {at}");
     }
     assert!(failures > 20, "{failures} starts failed");
+}
+
+/// What comes next is read while the last answer is on its way.
+#[test]
+fn who_reads_on_seldom_waits_for_the_disk() {
+    let plan = Plan {
+        partitions: 1,
+        journal_bytes: 8 << 20,
+        appends: 400,
+        bytes: |_| 60_000,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.kill();
+    world.pass(5_000_000_000);
+    let reading = Plan {
+        appends: 0,
+        reads: true,
+        ..plan
+    };
+    start(&mut world, reading);
+    let read = world.run(PATIENCE, |world| {
+        let reader = &world.machine(ShardId(0)).reader;
+        reader.end > 0 && reader.next == reader.end
+    });
+    let reader = &world.machine(ShardId(0)).reader;
+    assert!(read, "{reader:?}");
+    assert_eq!(reader.end, 400);
+    assert!(reader.at_once > 5 * reader.waited, "{reader:?}");
 }

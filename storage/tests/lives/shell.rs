@@ -1,5 +1,6 @@
 //! A process of one shard that appends, over the simulated kernel.
 
+use super::reader::Reader;
 use bytes::Bytes;
 use reactor::buf::Arena;
 use reactor::op::{Input, Machine, Mono, Now, Op, Outbox, ShardId};
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) bytes: fn(usize) -> usize,
     pub(crate) recycle_bytes_max: u64,
     pub(crate) synced_writes: bool,
+    /// The first partition is read after a start.
+    pub(crate) reads: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_check_ms: u64,
@@ -37,6 +40,7 @@ impl Default for Plan {
             bytes: |_| 1_000,
             recycle_bytes_max: 0,
             synced_writes: false,
+            reads: false,
             segment_bytes: 1 << 30,
             retention_bytes: None,
             retention_check_ms: 300_000,
@@ -106,6 +110,8 @@ pub(crate) struct Shell {
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
+    /// Reads the first partition once everything is appended.
+    pub(crate) reader: Reader,
     /// Whether the directory was ever said to be full.
     pub(crate) was_full: bool,
     /// The partitions that the start found, and where they ended.
@@ -134,6 +140,7 @@ impl Shell {
             again: None,
             acknowledged: 0,
             syncs: 0,
+            reader: Reader::default(),
             was_full: false,
             recovered: Vec::new(),
         }
@@ -149,7 +156,11 @@ impl Shell {
                 self.ready = true;
                 let found = report.partitions.iter().map(|known| (known.id, known.end));
                 self.recovered = found.collect();
+                let first = self.recovered.iter().find(|(known, _)| *known == id(0));
+                let first = first.filter(|_| self.plan.reads);
+                self.reader.end = first.map_or(0, |(_, end)| *end);
             }
+            Event::Read { .. } => self.reader.on_event(&event, now),
             Event::Durable { .. } => {
                 self.waiting = false;
                 self.acknowledged += 1;
@@ -218,6 +229,11 @@ impl Machine for Shell {
             .count();
         self.again = self.again.filter(|at| *at > now.mono);
         out.wake_at = fx.wake_at.into_iter().chain(self.again).min();
+        if self.reader.next < self.reader.end {
+            let slot = self.store.slot(&id(0)).expect("recovered");
+            let at = self.reader.step(slot, &mut self.store, now, &mut fx);
+            out.wake_at = out.wake_at.into_iter().chain([at]).min();
+        }
         out.ops.append(&mut fx.ops);
     }
 }
