@@ -4,7 +4,7 @@ pub(crate) mod figures;
 mod html;
 mod omb;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub(crate) mod terminal;
 pub(crate) mod units;
 pub(crate) mod words;
