@@ -7,11 +7,13 @@ mod batch;
 mod brokers;
 mod client;
 mod clock;
+mod compare;
 mod engine;
 mod failure;
 mod kernel;
 mod model;
 mod null_server;
+mod quick;
 mod report;
 mod run;
 mod schedule;
@@ -32,6 +34,8 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
+    Compare(Box<compare::CompareOptions>),
+    Quick(quick::QuickOptions),
     Run(Box<run::RunOptions>),
     #[command(hide = true)]
     NullServer(null_server::NullServerOptions),
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Outcome<()> {
     match options.command {
+        Command::Compare(options) => compare::command(&options),
+        Command::Quick(options) => quick::command(&options),
         Command::Run(options) => run::command(&options),
         Command::NullServer(options) => null_server::command(&options),
         Command::Report(options) => report::command(&options),

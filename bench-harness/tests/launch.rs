@@ -76,3 +76,33 @@ fn files_that_hold_no_results_are_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn comparisons_that_cannot_be_made_say_what_can() {
+    for (arguments, said) in [
+        (&["compare", "--brokers", "redpanda"][..], "names no broker"),
+        (&["compare", "--preset", "nonsense"], "nonsense"),
+        (&["compare"], "no workload was named"),
+        (
+            &["compare", "--preset", "produce", "--rates", "0"],
+            "is no rate",
+        ),
+        (
+            &["compare", "--preset", "produce", "--rounds", "0"],
+            "measures nothing",
+        ),
+        (
+            &["quick", "--ringlog", "/nonexistent/ringlog"],
+            "there is no ringlog at /nonexistent/ringlog",
+        ),
+    ] {
+        let output = Command::new(HARNESS).args(arguments).output();
+        let output = output.expect("the harness runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(
+            text.contains("error: ") && text.contains(said),
+            "{arguments:?}: {text}"
+        );
+    }
+}

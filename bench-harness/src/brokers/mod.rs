@@ -11,7 +11,7 @@ mod spec;
 mod work;
 
 pub(crate) use ask::ask;
-pub(crate) use durability::{Said, Settings, judge};
+pub(crate) use durability::judge;
 pub(crate) use launch::{LaunchOptions, command as launch};
 pub(crate) use spec::{Kind, Spec, specs};
 pub(crate) use work::Work;

@@ -1,7 +1,7 @@
 //! The summary on the terminal.
 
 use super::figures::{Better, Metric, Spread, Verdict, compares, metrics_of, valid};
-use super::units::{Unit, digits};
+use super::units::{Unit, digits, times};
 use super::words;
 use crate::model::{Comparison, Floor, Headroom, Measured, Report};
 use std::io::{self, IsTerminal, Write};
@@ -98,7 +98,8 @@ fn table(text: &mut String, comparison: &Comparison, ink: Ink) {
         let rounds = first.rounds.len();
         let name = &first.broker.name;
         let legend = format!(
-            "  ×: how many times better {name} is, median (lowest–highest) of {rounds} rounds"
+            "  ×: how many times better {name} is, median (lowest–highest) of {rounds} rounds, \
+             less those that are not valid"
         );
         line(text, &ink.soft(&legend));
     }
@@ -123,13 +124,11 @@ fn value(metric: &Metric, measured: &Measured) -> String {
 
 /// Padded before it is painted: escapes have no width.
 fn painted(factor: Spread, ink: Ink) -> String {
-    let Spread { min, max, .. } = factor;
-    let plain = format!(
-        "  {}× ({}–{})",
-        digits(factor.median),
-        digits(min),
-        digits(max)
-    );
+    let spread = match factor.rounds {
+        1 => String::new(),
+        _ => format!(" ({}–{})", digits(factor.min), digits(factor.max)),
+    };
+    let plain = format!("  {}{spread}", times(factor.median));
     let padded = format!("{plain:FACTOR_WIDTH$}");
     match factor.verdict() {
         Verdict::Better => ink.paint("32", &padded),

@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use crate::model::{Doubt, Run};
 
 /// Who comes when in one round.
-pub(crate) fn order(brokers: usize, round: usize) -> Vec<usize> {
+fn order(brokers: usize, round: usize) -> Vec<usize> {
     let forward = 0..brokers;
     if round.is_multiple_of(2) {
         forward.collect()
@@ -16,7 +16,7 @@ pub(crate) fn order(brokers: usize, round: usize) -> Vec<usize> {
 
 /// The runs of every broker. One that fails is a run that is not valid; after `FAILURES_MAX` of
 /// them in a row a broker is given up, and its remaining rounds say so.
-pub(crate) fn alternate(
+pub(super) fn alternate(
     brokers: usize,
     rounds: usize,
     mut measure: impl FnMut(usize, usize) -> Outcome<Run>,

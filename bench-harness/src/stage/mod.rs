@@ -1,16 +1,19 @@
 //! What is on stage while something is measured: the cores, the brokers and who uses them.
 
 mod alternate;
+mod cast;
 mod cores;
+mod measure;
 mod warm;
 
-pub(crate) use alternate::{alternate, order};
+pub(crate) use cast::Cast;
 pub(crate) use cores::Cores;
-pub(crate) use warm::{Warmed, Warmth, warm};
+pub(crate) use measure::headrooms;
+pub(crate) use warm::Warmth;
 
 use crate::brokers::{Running, Work};
 use crate::clock;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::kernel;
 use crate::model::{FORMAT, Machine, Report};
 use clap::Args;
@@ -32,6 +35,25 @@ pub(crate) struct SiteOptions {
     /// Cores of the load generator; the others if not given
     #[arg(long, value_name = "LIST")]
     pub(crate) generator_cores: Option<String>,
+}
+
+impl SiteOptions {
+    pub(crate) fn cores(&self) -> Outcome<Cores> {
+        Cores::split(
+            self.broker_cores.as_deref(),
+            self.generator_cores.as_deref(),
+        )
+    }
+}
+
+/// Keeps our own threads off the brokers' cores; brokers get theirs when they start.
+pub(crate) fn step_aside(cores: &Cores) -> Outcome<()> {
+    kernel::set_cores(&cores.generator).map_err(|error| {
+        Failure::new(format!(
+            "cannot keep to the cores of the generator: {error}"
+        ))
+        .advise("name others with --generator-cores")
+    })
 }
 
 /// A report that has everything but results.
@@ -63,7 +85,7 @@ const IDLE_SHARE: f64 = 0.1;
 const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until no broker has work left over from before. False if they never rest.
-pub(crate) fn settle(brokers: &[Running]) -> bool {
+fn settle(brokers: &[Running]) -> bool {
     let pids: Vec<u32> = brokers.iter().filter_map(|broker| broker.pid).collect();
     let cpu = || -> f64 {
         let glances = pids.iter().filter_map(|pid| kernel::glance(*pid).ok());
@@ -86,7 +108,7 @@ pub(crate) fn settle(brokers: &[Running]) -> bool {
 }
 
 /// CPU that the other brokers have used until now, by all together.
-pub(crate) fn cpu_of_others(brokers: &[Running], measured: usize) -> f64 {
+fn cpu_of_others(brokers: &[Running], measured: usize) -> f64 {
     let others = brokers.iter().enumerate().filter(|(at, _)| *at != measured);
     let pids = others.filter_map(|(_, broker)| broker.pid);
     let glances = pids.filter_map(|pid| kernel::glance(pid).ok());
@@ -94,6 +116,6 @@ pub(crate) fn cpu_of_others(brokers: &[Running], measured: usize) -> f64 {
 }
 
 /// Brokers that are still to be seen, in the order in which they were named.
-pub(crate) fn check(brokers: &mut [Running]) -> Outcome<()> {
+fn check(brokers: &mut [Running]) -> Outcome<()> {
     brokers.iter_mut().try_for_each(Running::check)
 }

@@ -35,14 +35,14 @@ const WINDOW: Duration = Duration::from_secs(5);
 
 /// What warming showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Warmed {
-    pub(crate) warm: bool,
-    pub(crate) what: String,
+pub(super) struct Warmed {
+    pub(super) warm: bool,
+    pub(super) what: String,
 }
 
 /// Large batches until CPU per record stops falling, then small ones for a while: their code is
 /// another.
-pub(crate) fn warm(
+pub(super) fn warm(
     warmth: Warmth,
     mut measure: impl FnMut(&Workload) -> Outcome<Run>,
 ) -> Outcome<Warmed> {

@@ -86,9 +86,10 @@ fn head(page: &mut String, report: &Report, names: &[String], color: Colors<'_>)
     );
     let machine = &report.machine;
     *page += &format!(
-        "<p class=\"lead\">{}, {} cores, {}. {}</p>\n",
+        "<p class=\"lead\">{}, {} {}, {}. {}</p>\n",
         escaped(&machine.cpu),
         machine.cores,
+        if machine.cores == 1 { "core" } else { "cores" },
         escaped(&machine.storage),
         escaped(&method(report))
     );
