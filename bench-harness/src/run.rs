@@ -83,7 +83,8 @@ impl Observer for Terminal {
 
     fn second(&mut self, interval: &mut Interval) {
         println!(
-            "{:6.1} s  {:9} acknowledged, p50 {} us, p99 {} us, max {} us  {:9} consumed, p99 {} us",
+            "{:6.1} s  {:9} acknowledged, p50 {} us, p99 {} us, max {} us  \
+             {:9} consumed, p99 {} us",
             interval.at_s,
             interval.acked,
             interval.ack_p50_us,

@@ -60,6 +60,7 @@ impl<'a> View<'a> {
         bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
     }
 
+    #[cfg(test)]
     pub(crate) const fn len(self) -> usize {
         self.bytes.len()
     }

@@ -154,7 +154,6 @@ pub(crate) fn create_topics(
         .map(|(name, value)| create::CreatableTopicConfig {
             name: name.as_str().into(),
             value: Some(value.as_str().into()),
-            ..Default::default()
         });
     let configs: Vec<_> = configs.collect();
     let topics = names.iter().map(|name| create::CreatableTopic {
@@ -308,14 +307,12 @@ pub(crate) fn end_offsets(
             partition_index: *partition as i32,
             current_leader_epoch: -1,
             timestamp: LATEST,
-            ..Default::default()
         });
     let request = list_offsets::Request {
         replica_id: -1,
         topics: vec![list_offsets::ListOffsetsTopic {
             name: topic.into(),
             partitions: asked.collect(),
-            ..Default::default()
         }],
         ..Default::default()
     };

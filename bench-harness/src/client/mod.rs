@@ -10,7 +10,6 @@ pub(crate) use control::{
 };
 pub(crate) use errors::error_name;
 pub(crate) use fast::{
-    CLIENT, FETCH_VERSION, FetchPart, Fetched, PRODUCE_VERSION, ProduceHead, fetch_parts,
-    fetch_request, produce_head, produce_parts,
+    FetchPart, ProduceHead, fetch_parts, fetch_request, produce_head, produce_parts,
 };
 pub(crate) use link::{Link, Pool, Segment};

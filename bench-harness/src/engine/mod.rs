@@ -15,8 +15,8 @@ pub(crate) use headroom::headroom;
 
 use crate::client::{Cluster, Control, create_topics, delete_topics, end_offsets};
 use crate::failure::{Failure, Outcome};
-use crate::model::{Cost, Counts, Doubt, Interval, Pace, Run, Workload};
-use plan::{NEVER, Plan};
+use crate::model::{Cost, Doubt, Interval, Pace, Run, Workload};
+use plan::Plan;
 use stats::{Second, Tally};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -18,7 +18,6 @@ pub(crate) struct Batch {
     buffer: Vec<u8>,
     /// Intended times: of each record, or one for all.
     pub(crate) times: Vec<u64>,
-    pub(crate) opened: u64,
     serial: u64,
 }
 
@@ -123,7 +122,6 @@ impl Producer {
                     count: 0,
                     buffer: pool.batches.pop().unwrap_or_default(),
                     times: Vec::new(),
-                    opened: time,
                     serial: *serial,
                 })
             }
@@ -173,7 +171,6 @@ impl Producer {
             count,
             buffer,
             times: vec![time],
-            opened: time,
             serial: 0,
         }
     }

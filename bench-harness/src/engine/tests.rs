@@ -236,7 +236,6 @@ fn ends(asked: &list_offsets::Request, memory: &Mutex<Memory>) -> list_offsets::
         list_offsets::ListOffsetsTopicResponse {
             name: topic.name.clone(),
             partitions: parts.collect(),
-            ..Default::default()
         }
     });
     list_offsets::Response {

@@ -129,8 +129,6 @@ fn parse(text: &str, name: &str) -> Result<Workload, String> {
 
 /// The first key whose value cannot be honoured, and why.
 fn impossible(file: &File) -> Option<(&'static str, &'static str)> {
-    let bad = |value: f64, most: f64| !(0.0..=most).contains(&value);
-    let own = &file.harness;
     let rules = [
         (file.topics == 0, "topics", "1 or more is possible"),
         (
@@ -189,6 +187,14 @@ fn impossible(file: &File) -> Option<(&'static str, &'static str)> {
             "consumerPerSubscription",
             "1 or more is possible where there are subscriptions",
         ),
+    ];
+    first(rules)
+        .or_else(|| impossible_times(file))
+        .or_else(|| impossible_own(&file.harness))
+}
+
+fn impossible_times(file: &File) -> Option<(&'static str, &'static str)> {
+    first([
         (
             bad(file.producer_rate, 1e9),
             "producerRate",
@@ -209,6 +215,11 @@ fn impossible(file: &File) -> Option<(&'static str, &'static str)> {
             "warmupDurationMinutes",
             "0 to 100000 is possible",
         ),
+    ])
+}
+
+fn impossible_own(own: &Own) -> Option<(&'static str, &'static str)> {
+    first([
         (
             bad(own.linger_ms.unwrap_or(0.0), 1e6),
             "lingerMs",
@@ -235,9 +246,18 @@ fn impossible(file: &File) -> Option<(&'static str, &'static str)> {
             "batchBytes",
             "1 or more is possible",
         ),
-    ];
+    ])
+}
+
+type Rule = (bool, &'static str, &'static str);
+
+fn first(rules: impl IntoIterator<Item = Rule>) -> Option<(&'static str, &'static str)> {
     let broken = rules.into_iter().find(|(broken, _, _)| *broken);
     broken.map(|(_, key, why)| (key, why))
+}
+
+fn bad(value: f64, most: f64) -> bool {
+    !(0.0..=most).contains(&value)
 }
 
 #[cfg(test)]
