@@ -10,6 +10,7 @@ mod clock;
 mod compare;
 mod engine;
 mod failure;
+mod floor;
 mod kernel;
 mod model;
 mod null_server;
@@ -39,6 +40,7 @@ enum Command {
     Run(Box<run::RunOptions>),
     #[command(hide = true)]
     NullServer(null_server::NullServerOptions),
+    Floor(floor::FloorOptions),
     Report(report::ReportOptions),
     #[command(hide = true)]
     Launch(brokers::LaunchOptions),
@@ -60,6 +62,7 @@ fn run(options: Options) -> Outcome<()> {
         Command::Quick(options) => quick::command(&options),
         Command::Run(options) => run::command(&options),
         Command::NullServer(options) => null_server::command(&options),
+        Command::Floor(options) => floor::command(&options),
         Command::Report(options) => report::command(&options),
         Command::Launch(options) => brokers::launch(&options),
     }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Floor {
     pub(crate) figures: Vec<FloorFigure>,
+    /// What could not be measured here, and why.
+    #[serde(default)]
+    pub(crate) left_out: Vec<String>,
 }
 
 /// One figure; `group` and `name` together are its identity.
@@ -23,4 +26,13 @@ pub(crate) struct FloorFigure {
     pub(crate) latency: Option<Latency>,
     /// How it was measured, in a few words.
     pub(crate) how: String,
+    /// Of how many rounds the figures are the median; latencies are those of all rounds together.
+    #[serde(default)]
+    pub(crate) rounds: u32,
+    /// Lowest and highest rate of a round (bytes/s, or operations/s where no bytes are counted).
+    #[serde(default)]
+    pub(crate) spread: Option<(f64, f64)>,
+    /// Why the figure is not to be trusted.
+    #[serde(default)]
+    pub(crate) doubt: Option<String>,
 }

@@ -187,6 +187,7 @@ pub(crate) fn report() -> Report {
                 how: "O_DIRECT, one after the other".to_owned(),
                 ..FloorFigure::default()
             }],
+            ..Floor::default()
         }),
     }
 }
