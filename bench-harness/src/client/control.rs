@@ -43,6 +43,15 @@ pub(crate) struct Cluster {
     pub(crate) leaders: Vec<Vec<usize>>,
 }
 
+impl Cluster {
+    /// The partitions of a topic that a node leads.
+    pub(crate) fn led(&self, topic: usize, node: usize) -> Vec<u32> {
+        let leaders = self.leaders[topic].iter().enumerate();
+        let own = leaders.filter(|(_, leader)| **leader == node);
+        own.map(|(partition, _)| partition as u32).collect()
+    }
+}
+
 pub(crate) fn resolve(address: &str) -> Outcome<SocketAddr> {
     let found = address.to_socket_addrs().map(|mut all| all.next());
     match found {

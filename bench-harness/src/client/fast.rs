@@ -53,6 +53,17 @@ pub(crate) fn produce_head(out: &mut Vec<u8>, head: ProduceHead<'_>) {
 }
 
 impl ProduceHead<'_> {
+    /// Bytes of a batch with what stands before and after it.
+    pub(crate) const fn placed_bytes(bytes: usize) -> usize {
+        let mut rest = bytes + 1;
+        let mut all = 4 + 1 + bytes + 1;
+        while rest >= 0x80 {
+            rest >>= 7;
+            all += 1;
+        }
+        all
+    }
+
     /// What stands directly before a batch.
     pub(crate) fn place(out: &mut Vec<u8>, partition: u32, bytes: usize) {
         out.extend_from_slice(&partition.to_be_bytes());

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 /// Pieces in one write.
 const PIECES_MAX: usize = 64;
-const INPUT_BYTES: usize = 4 << 10;
+const INPUT_BYTES: usize = 16 << 10;
+/// What is small is put together until it has so many bytes.
+const SMALL_BYTES: usize = 32 << 10;
 /// No answer is longer.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Buffers that are kept for later.
@@ -19,6 +21,16 @@ const POOLED_MAX: usize = 4096;
 pub(crate) struct Pool {
     pub(crate) batches: Vec<Vec<u8>>,
     pub(crate) small: Vec<Vec<u8>>,
+    pub(crate) times: Vec<Vec<u64>>,
+}
+
+impl Pool {
+    pub(crate) fn keep_times(&mut self, mut times: Vec<u64>) {
+        if self.times.len() < POOLED_MAX {
+            times.clear();
+            self.times.push(times);
+        }
+    }
 }
 
 pub(crate) enum Segment {
@@ -33,10 +45,6 @@ impl Segment {
             Self::Small(bytes) => bytes,
             Self::Batch(bytes, length) => &bytes[..*length],
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes().len()
     }
 }
 
@@ -72,6 +80,27 @@ impl Link {
         self.out.push_back(segment);
     }
 
+    /// Where small things are appended that leave after everything before.
+    pub(crate) fn small(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        let room =
+            matches!(self.out.back(), Some(Segment::Small(last)) if last.len() < SMALL_BYTES);
+        if !room {
+            let mut buffer = pool.small.pop().unwrap_or_default();
+            buffer.clear();
+            self.out.push_back(Segment::Small(buffer));
+        }
+        match self.out.back_mut() {
+            Some(Segment::Small(last)) => last,
+            _ => unreachable!("a small segment is the last one now"),
+        }
+    }
+
+    /// Bytes that were pushed and are not with the kernel.
+    pub(crate) fn waiting(&self) -> usize {
+        let all: usize = self.out.iter().map(|segment| segment.bytes().len()).sum();
+        all - self.written
+    }
+
     /// Whether everything that was pushed is with the kernel.
     pub(crate) fn idle(&self) -> bool {
         self.out.is_empty()
@@ -79,13 +108,14 @@ impl Link {
 
     /// Writes as much as the socket takes.
     pub(crate) fn write(&mut self, pool: &mut Pool) -> io::Result<()> {
-        while !self.out.is_empty() {
+        while let Some(first) = self.out.front() {
+            let first = &first.bytes()[self.written..];
             let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
             let count = self.out.len().min(PIECES_MAX);
             for (piece, segment) in pieces.iter_mut().zip(&self.out) {
                 *piece = IoSlice::new(segment.bytes());
             }
-            pieces[0] = IoSlice::new(&self.out[0].bytes()[self.written..]);
+            pieces[0] = IoSlice::new(first);
             match self.stream.write_vectored(&pieces[..count]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(bytes) => self.advance(bytes, pool),

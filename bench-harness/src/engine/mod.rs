@@ -13,7 +13,7 @@ mod worker;
 
 pub(crate) use headroom::headroom;
 
-use crate::client::{Cluster, Control, create_topics, delete_topics, end_offsets};
+use crate::client::{Control, create_topics, delete_topics, end_offsets};
 use crate::failure::{Failure, Outcome};
 use crate::model::{Cost, Doubt, Interval, Pace, Run, Workload};
 use plan::Plan;
@@ -68,15 +68,10 @@ pub(crate) fn run(
         workload.partitions_per_topic,
         &workload.topic_settings,
     )?;
-    let outcome = perform(
-        workload,
-        target,
-        observer,
-        &mut control,
-        &topics,
-        cluster,
-        number,
-    );
+    let outcome = setup::wait_until_led(&topics, &cluster).and_then(|()| {
+        let plan = setup::plan(workload, &topics, cluster, number);
+        perform(&plan, target, observer, &mut control)
+    });
     let deleted =
         Control::open(&target.address).and_then(|mut control| delete_topics(&mut control, &topics));
     let mut run = outcome?;
@@ -90,20 +85,16 @@ pub(crate) fn run(
 }
 
 fn perform(
-    workload: &Workload,
+    plan: &Plan,
     target: &Target,
     observer: &mut dyn Observer,
     control: &mut Control,
-    topics: &[String],
-    cluster: Cluster,
-    number: u32,
 ) -> Outcome<Run> {
-    let plan = setup::plan(workload, topics, cluster, number);
     let (outbox, inbox) = channel();
     let mut workers = Vec::new();
-    for (producers, ends) in setup::shares(&plan, control)? {
-        let seed = u64::from(number) << 8 | workers.len() as u64;
-        let worker = Worker::new(&plan, ends, producers, seed, outbox.clone());
+    for (producers, ends) in setup::shares(plan, control)? {
+        let seed = u64::from(plan.number) << 8 | workers.len() as u64;
+        let worker = Worker::new(plan, ends, producers, seed, outbox.clone());
         workers.push(worker.map_err(|error| Failure::new(format!("epoll: {error}")))?);
     }
     drop(outbox);
@@ -119,7 +110,7 @@ fn perform(
                 worker.run()
             }));
         }
-        let mut story = conduct(&plan, &inbox, count, observer);
+        let mut story = conduct(plan, &inbox, count, observer);
         let mut tally = Tally::new();
         for handle in handles {
             match handle.join() {
@@ -128,8 +119,8 @@ fn perform(
             }
         }
         story.collect(&inbox);
-        let lost = lost(&plan, &tally);
-        Ok(story.run(&plan, tally, lost))
+        let lost = lost(plan, &tally);
+        Ok(story.run(plan, tally, lost))
     })
 }
 
@@ -175,6 +166,7 @@ impl Story {
             ack: self.total.ack.latency(),
             end_to_end: self.total.end_to_end.latency(),
             send_delay: tally.send_delay.latency(),
+            generator_delay: tally.loop_delay.latency(),
             intervals: self.intervals,
             cost: self.cost,
             generator_cpu_s: tally.cpu_s,
@@ -295,16 +287,15 @@ fn lost(plan: &Plan, tally: &Tally) -> u64 {
     let mut lost = 0;
     for (topic, name) in plan.topics.iter().enumerate() {
         for (node, address) in plan.cluster.nodes.iter().enumerate() {
-            let leaders = plan.cluster.leaders[topic].iter().enumerate();
-            let own = leaders.filter(|(_, leader)| **leader == node);
-            let own: Vec<u32> = own.map(|(partition, _)| partition as u32).collect();
+            let own = plan.cluster.led(topic, node);
             if own.is_empty() {
                 continue;
             }
             // A broker that does not answer now has lost nothing yet: the run says it is gone.
             for (partition, end) in end_offsets(*address, name, &own).unwrap_or_default() {
                 let acked = plan.acked[plan.slot(topic, partition)].load(Ordering::Acquire);
-                lost += acked.saturating_sub(end as u64);
+                // A broker that keeps nothing tells no offset.
+                lost += u64::try_from(end).map_or(0, |end| acked.saturating_sub(end));
             }
         }
     }

@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of batches in one request, as clients are set by default.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
+pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Batches that are copied behind their head: cheaper than a piece more in a write.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// A batch that is being filled, or that waits.
 pub(crate) struct Batch {
@@ -17,8 +19,10 @@ pub(crate) struct Batch {
     pub(crate) count: u32,
     buffer: Vec<u8>,
     /// Intended times: of each record, or one for all.
-    pub(crate) times: Vec<u64>,
+    times: Vec<u64>,
     serial: u64,
+    /// Makes a request of its own, as the closed loop wants it.
+    alone: bool,
 }
 
 /// A batch on its way; what is needed to account for it.
@@ -28,17 +32,26 @@ pub(crate) struct Sent {
     pub(crate) times: Vec<u64>,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Flight {
     pub(crate) correlation: i32,
-    pub(crate) batches: Vec<Sent>,
+    pub(crate) batches: usize,
 }
 
 /// What belongs to a connection of a producer.
 #[derive(Default)]
 pub(crate) struct Lane {
+    /// Closed batches, oldest first.
     pub(crate) ready: VecDeque<Batch>,
+    /// Open batches that are due, by slot and serial. They grow until a request can take them, as
+    /// those of any client do: back-pressure makes batches larger.
+    ripe: VecDeque<(usize, u64)>,
     pub(crate) flights: VecDeque<Flight>,
+    /// The batches of all flights, in order.
+    pub(crate) sent: VecDeque<Sent>,
     correlation: i32,
+    /// By partition: the last request that took a batch of it.
+    taken: Vec<i32>,
 }
 
 pub(crate) struct Producer {
@@ -62,6 +75,13 @@ pub(crate) struct Due {
     pub(crate) producer: usize,
     slot: usize,
     serial: u64,
+}
+
+impl Lane {
+    /// An open batch of this lane is due.
+    pub(crate) fn ripen(&mut self, due: Due) {
+        self.ripe.push_back((due.slot, due.serial));
+    }
 }
 
 impl Producer {
@@ -121,8 +141,9 @@ impl Producer {
                     partition,
                     count: 0,
                     buffer: pool.batches.pop().unwrap_or_default(),
-                    times: Vec::new(),
+                    times: pool.times.pop().unwrap_or_default(),
                     serial: *serial,
+                    alone: false,
                 })
             }
         };
@@ -166,12 +187,15 @@ impl Producer {
             plan.template.put_record(&mut buffer, index, mark, 0);
         }
         self.skip();
+        let mut times = pool.times.pop().unwrap_or_default();
+        times.push(time);
         Batch {
             partition,
             count,
             buffer,
-            times: vec![time],
+            times,
             serial: 0,
+            alone: true,
         }
     }
 
@@ -184,88 +208,117 @@ impl Producer {
         self.turn = (self.turn + 1) % self.lanes.len() as u32;
     }
 
-    /// The batch that is due, if it has not left before.
-    pub(crate) fn expire(&mut self, due: Due) -> Option<Batch> {
-        let open = self.open[due.slot].as_ref()?;
-        (open.serial == due.serial)
-            .then(|| self.close(due.slot))
-            .flatten()
+    /// The lane of a batch that is due, if it has not left before.
+    pub(crate) fn ripen(&self, due: Due) -> Option<usize> {
+        let partition = self.open_partition(due.slot, due.serial)?;
+        Some(self.lanes[partition as usize])
     }
 
-    /// Hands the next request of a lane to its link: one batch for each partition, in order.
-    pub(crate) fn send(&mut self, plan: &Plan, lane: &mut Lane, link: &mut Link, pool: &mut Pool) {
-        let mut batches: Vec<Batch> = Vec::new();
-        let mut bytes = 0;
-        while let Some(batch) = lane.ready.front() {
-            let length = plan.template.bytes_of(batch.count);
-            let full = !batches.is_empty() && bytes + length > REQUEST_BYTES_MAX;
-            let again = batches
-                .iter()
-                .any(|other| other.partition == batch.partition);
-            if full || again {
-                break;
+    fn open_partition(&self, slot: usize, serial: u64) -> Option<u32> {
+        let open = self.open[slot].as_ref()?;
+        (open.serial == serial).then_some(open.partition)
+    }
+
+    /// How many batches the next request takes: one for each partition, in order.
+    fn gather(&mut self, plan: &Plan, lane: &mut Lane) -> usize {
+        let number = lane.correlation.wrapping_add(1);
+        lane.taken.resize(self.lanes.len(), 0);
+        let (mut count, mut bytes) = (0, 0);
+        loop {
+            while count == lane.ready.len() {
+                let Some((slot, serial)) = lane.ripe.front().copied() else {
+                    return count;
+                };
+                if let Some(partition) = self.open_partition(slot, serial) {
+                    if lane.taken[partition as usize] == number || bytes >= REQUEST_BYTES_MAX {
+                        return count;
+                    }
+                    lane.ready.extend(self.close(slot));
+                }
+                lane.ripe.pop_front();
             }
+            let batch = &lane.ready[count];
+            let length = plan.template.bytes_of(batch.count);
+            let again = lane.taken[batch.partition as usize] == number;
+            if count > 0 && (batch.alone || again || bytes + length > REQUEST_BYTES_MAX) {
+                return count;
+            }
+            lane.taken[batch.partition as usize] = number;
             bytes += length;
-            batches.extend(lane.ready.pop_front());
+            count += 1;
+        }
+    }
+
+    /// Hands the next request of a lane to its link; how many batches it has.
+    pub(crate) fn send(
+        &mut self,
+        plan: &Plan,
+        lane: &mut Lane,
+        link: &mut Link,
+        pool: &mut Pool,
+    ) -> usize {
+        let count = self.gather(plan, lane);
+        if count == 0 {
+            return 0;
         }
         lane.correlation = lane.correlation.wrapping_add(1);
-        let mut head = pool.small.pop().unwrap_or_default();
-        head.clear();
+        let head = link.small(pool);
+        let from = head.len();
         let start = ProduceHead {
             correlation: lane.correlation,
             acks: plan.workload.acks,
             topic: &plan.topics[self.topic],
-            batches: batches.len(),
+            batches: count,
         };
-        produce_head(&mut head, start);
-        let mut flight = Flight {
-            correlation: lane.correlation,
-            batches: Vec::with_capacity(batches.len()),
-        };
-        self.frame(plan, head, batches, &mut flight, link, pool);
-        lane.flights.push_back(flight);
-    }
-
-    fn frame(
-        &mut self,
-        plan: &Plan,
-        head: Vec<u8>,
-        batches: Vec<Batch>,
-        flight: &mut Flight,
-        link: &mut Link,
-        pool: &mut Pool,
-    ) {
+        produce_head(head, start);
+        let lengths = lane.ready.iter().take(count);
+        let lengths = lengths.map(|batch| plan.template.bytes_of(batch.count));
+        let batches: usize = lengths.map(ProduceHead::placed_bytes).sum();
+        // Two bytes end the topic and the request.
+        let total = (head.len() - from + batches + 2 - 4) as u32;
+        head[from..from + 4].copy_from_slice(&total.to_be_bytes());
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let time_ms = time.map_or(0, |time| time.as_millis() as i64);
-        let mut segments = Vec::with_capacity(2 * batches.len() + 1);
-        let mut before = head;
-        for mut batch in batches {
-            let length = plan.template.bytes_of(batch.count);
-            let sender = self.sender(batch.partition, batch.count);
-            plan.template
-                .seal(&mut batch.buffer, batch.count, time_ms, sender);
-            ProduceHead::place(&mut before, batch.partition, length);
-            segments.push(Segment::Small(before));
-            segments.push(Segment::Batch(batch.buffer, length));
-            // No tags after the partition.
-            before = pool.small.pop().unwrap_or_default();
-            before.clear();
-            before.push(0);
-            flight.batches.push(Sent {
-                partition: batch.partition,
-                count: batch.count,
-                times: batch.times,
-            });
+        for _ in 0..count {
+            if let Some(batch) = lane.ready.pop_front() {
+                lane.sent
+                    .push_back(self.place(plan, batch, time_ms, link, pool));
+            }
         }
-        // Nor after the topic and the request.
-        before.extend_from_slice(&[0, 0]);
-        segments.push(Segment::Small(before));
-        let total: usize = segments.iter().map(Segment::len).sum();
-        if let Some(Segment::Small(first)) = segments.first_mut() {
-            first[..4].copy_from_slice(&(total as u32 - 4).to_be_bytes());
+        link.small(pool).extend_from_slice(&[0, 0]);
+        lane.flights.push_back(Flight {
+            correlation: lane.correlation,
+            batches: count,
+        });
+        count
+    }
+
+    fn place(
+        &mut self,
+        plan: &Plan,
+        mut batch: Batch,
+        time_ms: i64,
+        link: &mut Link,
+        pool: &mut Pool,
+    ) -> Sent {
+        let length = plan.template.bytes_of(batch.count);
+        let sender = self.sender(batch.partition, batch.count);
+        plan.template
+            .seal(&mut batch.buffer, batch.count, time_ms, sender);
+        let before = link.small(pool);
+        ProduceHead::place(before, batch.partition, length);
+        if length <= COPIED_BYTES_MAX {
+            before.extend_from_slice(&batch.buffer[..length]);
+            pool.batches.push(batch.buffer);
+        } else {
+            link.push(Segment::Batch(batch.buffer, length));
         }
-        for segment in segments {
-            link.push(segment);
+        // No tags after the partition.
+        link.small(pool).push(0);
+        Sent {
+            partition: batch.partition,
+            count: batch.count,
+            times: batch.times,
         }
     }
 

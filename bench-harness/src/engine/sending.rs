@@ -1,7 +1,7 @@
 //! The producers' half of a thread: queues, requests, acknowledgements.
 
 use super::plan::Plan;
-use super::producer::{Batch, Lane, Sent};
+use super::producer::{Batch, REQUEST_BYTES_MAX, Sent};
 use super::time::now;
 use super::worker::{End, Role, Worker};
 use crate::client::{error_name, produce_parts};
@@ -17,13 +17,18 @@ impl Worker<'_> {
         if let Role::Producer { lane, .. } = &mut self.ends[at].role {
             lane.ready.push_back(batch);
         }
+        self.leave(at);
+    }
+
+    /// Sends what may be sent now, and copes with a broken connection.
+    pub(super) fn leave(&mut self, at: usize) {
         if let Err(why) = self.pump(at) {
             self.reconnect(at, &why);
         }
         self.watch(at);
     }
 
-    /// Sends what may be sent now.
+    /// Sends what may be sent now: all requests that may be in flight, in one write.
     pub(super) fn pump(&mut self, at: usize) -> std::io::Result<()> {
         let most = self.plan.workload.in_flight_max.max(1) as usize;
         loop {
@@ -31,39 +36,46 @@ impl Worker<'_> {
             let Role::Producer { producer, lane } = role else {
                 return Ok(());
             };
-            let unanswered = self.plan.workload.acks == 0 && !lane.flights.is_empty();
-            if unanswered && link.idle() {
+            if !link.idle() {
+                return Ok(());
+            }
+            if self.plan.workload.acks == 0 && !lane.flights.is_empty() {
                 self.written(at);
                 continue;
             }
-            if lane.ready.is_empty() || lane.flights.len() >= most || !link.idle() {
+            let (mut requests, mut batches) = (0, 0);
+            while lane.flights.len() < most && !self.closing && link.waiting() < REQUEST_BYTES_MAX {
+                let count = self.producers[*producer].send(self.plan, lane, link, &mut self.pool);
+                if count == 0 {
+                    break;
+                }
+                requests += 1;
+                batches += count;
+            }
+            if requests == 0 {
                 return Ok(());
             }
-            self.producers[*producer].send(self.plan, lane, link, &mut self.pool);
             let time = now();
             let outcome = link.write(&mut self.pool);
-            self.flights += 1;
+            self.flights += requests;
             self.stalls.await_from(time);
-            self.account(at, time);
+            self.account(at, requests, batches, time);
             outcome?;
         }
     }
 
-    /// Counts the request that was handed over last.
-    fn account(&mut self, at: usize, time: u64) {
+    /// Counts the requests that were handed over last.
+    fn account(&mut self, at: usize, requests: usize, batches: usize, time: u64) {
         let Role::Producer { lane, .. } = &self.ends[at].role else {
             return;
         };
         let measured = self.plan.measured(time);
         let counts = &mut self.tally.counts;
-        counts.produce_requests += u64::from(measured);
+        if measured {
+            counts.produce_requests += requests as u64;
+        }
         let linger = self.plan.workload.linger.as_nanos() as u64 + LATE_NS;
-        for batch in lane
-            .flights
-            .back()
-            .iter()
-            .flat_map(|flight| &flight.batches)
-        {
+        for batch in lane.sent.iter().skip(lane.sent.len() - batches) {
             let records = u64::from(batch.count);
             self.queued = self.queued.saturating_sub(records);
             if measured {
@@ -86,11 +98,11 @@ impl Worker<'_> {
         };
         let topic = self.producers[*producer].topic;
         let time = now();
-        while let Some(flight) = lane.flights.pop_front() {
-            self.flights -= 1;
-            for sent in &flight.batches {
-                taken(self.plan, &mut self.second, topic, sent, time);
-            }
+        self.flights -= lane.flights.len();
+        lane.flights.clear();
+        for sent in lane.sent.drain(..) {
+            taken(self.plan, &mut self.second, topic, &sent, time);
+            self.pool.keep_times(sent.times);
         }
         self.stalls.progress(time, self.flights > 0);
     }
@@ -118,10 +130,12 @@ impl Worker<'_> {
         let mut answered = 0;
         let (plan, tally, second) = (self.plan, &mut self.tally, &mut self.second);
         let throttle = produce_parts(body, |part| {
-            let sent = flight
-                .batches
-                .iter()
-                .find(|sent| sent.partition == part.partition);
+            // Brokers answer in the order of the request, but need not.
+            let mut own = lane.sent.iter().take(flight.batches);
+            let sent = match lane.sent.get(answered) {
+                Some(sent) if sent.partition == part.partition => Some(sent),
+                _ => own.find(|sent| sent.partition == part.partition),
+            };
             let Some(sent) = sent else {
                 tally.wrong += 1;
                 return;
@@ -132,11 +146,14 @@ impl Worker<'_> {
                 error => tally.error(error_name(error), u64::from(sent.count)),
             }
         });
+        for sent in lane.sent.drain(..flight.batches) {
+            self.pool.keep_times(sent.times);
+        }
         if let Some(ms) = throttle.filter(|ms| *ms > 0) {
             tally.counts.throttled += 1;
             tally.counts.throttled_ms += u64::from(ms);
         }
-        throttle.is_some() && answered == flight.batches.len()
+        throttle.is_some() && answered == flight.batches
     }
 
     /// Closed loop: hands over full batches while requests may be made.
@@ -162,41 +179,43 @@ impl Worker<'_> {
             tried = 0;
             let batch = self.producers[producer].whole(self.plan, &mut self.pool, now());
             self.queued += u64::from(batch.count);
-            self.queue(at, batch);
-            if self.plan.workload.acks == 0 {
-                return;
+            if let Role::Producer { lane, .. } = &mut self.ends[at].role {
+                lane.ready.push_back(batch);
+            }
+            if !self.room(at) {
+                self.leave(at);
+                if self.plan.workload.acks == 0 {
+                    return;
+                }
             }
         }
     }
 
+    /// Whether another request may be made for a lane.
     fn room(&self, at: usize) -> bool {
         let most = self.plan.workload.in_flight_max.max(1) as usize;
         let End { link, role, .. } = &self.ends[at];
         match role {
             Role::Producer { lane, .. } => {
-                lane.ready.is_empty() && lane.flights.len() < most && link.idle()
+                lane.ready.len() + lane.flights.len() < most && link.idle()
             }
             Role::Consumer(_) => false,
         }
     }
 
     /// What was on its way on a connection that is no more.
-    pub(super) fn lose_flights(&mut self, at: usize) {
+    pub(super) fn lose_flights(&mut self, at: usize, name: &str) {
         let Role::Producer { lane, .. } = &mut self.ends[at].role else {
             return;
         };
-        let lost: u64 = unanswered(lane);
+        let lost: u64 = lane.sent.iter().map(|sent| u64::from(sent.count)).sum();
         self.flights -= lane.flights.len();
         lane.flights.clear();
+        lane.sent.clear();
         if lost > 0 {
-            self.tally.error("NETWORK_EXCEPTION".to_owned(), lost);
+            self.tally.error(name.to_owned(), lost);
         }
     }
-}
-
-fn unanswered(lane: &Lane) -> u64 {
-    let batches = lane.flights.iter().flat_map(|flight| &flight.batches);
-    batches.map(|sent| u64::from(sent.count)).sum()
 }
 
 /// Counts a batch that the broker has.

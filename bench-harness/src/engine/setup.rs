@@ -5,13 +5,13 @@ use super::plan::{NEVER, Plan};
 use super::producer::{Lane, Producer};
 use super::worker::{End, Role};
 use crate::batch::{MARK_BYTES, Template};
-use crate::client::{Cluster, Control, Link, producer_id};
+use crate::client::{Cluster, Control, Link, end_offsets, producer_id};
 use crate::failure::{Failure, Outcome};
 use crate::model::{Keys, Pace, Workload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Descriptors of the harness besides its connections.
@@ -164,6 +164,32 @@ pub(super) fn plan(workload: &Workload, topics: &[String], cluster: Cluster, num
         producing: AtomicUsize::new(workload.generator_threads as usize),
         acked: (0..slots).map(|_| AtomicU64::new(0)).collect(),
     }
+}
+
+/// How long new partitions may take until their leader knows them.
+const READY_WAIT: Duration = Duration::from_secs(60);
+const READY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits until the leader of every partition takes requests for it: for a moment, a broker tells
+/// others of a new topic before it leads it itself.
+pub(super) fn wait_until_led(topics: &[String], cluster: &Cluster) -> Outcome<()> {
+    let deadline = Instant::now() + READY_WAIT;
+    for (topic, name) in topics.iter().enumerate() {
+        for (node, address) in cluster.nodes.iter().enumerate() {
+            let own = cluster.led(topic, node);
+            while !own.is_empty() && end_offsets(*address, name, &own)?.len() < own.len() {
+                if Instant::now() > deadline {
+                    return Err(Failure::new(format!(
+                        "{address} leads partitions of {name}, but did not answer for all of \
+                         them within {READY_WAIT:?}"
+                    ))
+                    .advise("look into the log of the broker"));
+                }
+                std::thread::sleep(READY_PAUSE);
+            }
+        }
+    }
+    Ok(())
 }
 
 type Share = (Vec<Producer>, Vec<End>);

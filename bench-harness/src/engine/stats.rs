@@ -144,6 +144,8 @@ impl Stalls {
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
     pub(crate) send_delay: Times,
+    /// From the intended time to the moment when the loop came to it.
+    pub(crate) loop_delay: Times,
     pub(crate) cpu_s: f64,
     pub(crate) busy: f64,
     /// Records that were sent and never acknowledged, or acknowledged and never consumed.
@@ -159,6 +161,7 @@ impl Tally {
         Self {
             counts: Counts::default(),
             send_delay: Times::new(),
+            loop_delay: Times::new(),
             cpu_s: 0.0,
             busy: 0.0,
             missing: 0,
@@ -191,6 +194,7 @@ impl Tally {
         to.reconnects += from.reconnects;
         merge_errors(&mut to.errors, from.errors);
         self.send_delay.merge(other.send_delay);
+        self.loop_delay.merge(other.loop_delay);
         self.cpu_s += other.cpu_s;
         self.busy = self.busy.max(other.busy);
         self.missing += other.missing;

@@ -106,15 +106,68 @@ fn generator(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String))
             ),
         );
     }
+    let own = run.generator_delay.at(0.99).unwrap_or(0);
+    if open && own > LATE_US {
+        add(
+            true,
+            format!(
+                "The generator was late: it came to one record in a hundred {own} us or more \
+                 after its time, whatever the broker did. Give it a core of its own, more \
+                 threads, or ask for a lower rate."
+            ),
+        );
+    }
     let limit = micros(workload.linger) + LATE_US;
     let delay = run.send_delay.at(0.99).unwrap_or(0);
-    if open && delay > limit {
+    if open && delay > limit && own <= LATE_US {
         add(
             false,
             format!(
-                "One record in a hundred was sent {delay} us or more after its time: requests \
-                 in flight, full sockets or a busy generator held it back. It counts."
+                "The broker held records back: one in a hundred was sent {delay} us or more \
+                 after its time, because as many requests as may be were in flight or the \
+                 socket was full. It counts."
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::stats::Times;
+    use crate::model::Latency;
+
+    fn all_of(us: u64) -> Latency {
+        let mut times = Times::new();
+        times.add(0, us * 1_000, 1_000);
+        times.latency()
+    }
+
+    #[test]
+    fn a_late_generator_is_told_from_a_broker_that_holds_back() {
+        let workload = crate::workload::preset("end-to-end").expect("it is built in");
+        let seen = |own: u64, sent: u64| {
+            let run = Run {
+                seconds: 1.0,
+                generator_delay: all_of(own),
+                send_delay: all_of(sent),
+                ..Run::default()
+            };
+            let all = doubts(&workload, &run, &Tally::new(), 0).into_iter();
+            all.map(|doubt| (doubt.fatal, doubt.what))
+                .collect::<Vec<_>>()
+        };
+        let told = |all: &[(bool, String)], fatal, part: &str| {
+            all.iter()
+                .any(|(is_fatal, what)| *is_fatal == fatal && what.contains(part))
+        };
+        let late = seen(5_000, 6_000);
+        assert!(told(&late, true, "The generator was late"), "{late:?}");
+        assert!(!told(&late, false, "held records back"), "{late:?}");
+        let held = seen(50, 6_000);
+        assert!(told(&held, false, "held records back"), "{held:?}");
+        assert!(!told(&held, true, "late"), "{held:?}");
+        let good = seen(50, 60);
+        assert!(!told(&good, false, "held") && !told(&good, true, "late"));
     }
 }

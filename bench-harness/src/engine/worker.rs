@@ -24,8 +24,9 @@ pub(crate) const AFTERWARDS: u64 = u64::MAX;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Records in one turn, so that answers are read meanwhile.
 const TURN_RECORDS_MAX: u32 = 4096;
-/// How long what is on its way may take after the measured time.
+/// How long what waits may take to be sent after the measured time, and be answered after that.
 const DRAIN_NS: u64 = 5 * SECOND_NS;
+const ANSWER_NS: u64 = 10 * SECOND_NS;
 const NAP_NS: u64 = 50_000_000;
 /// Bytes of records that all threads together may hold back.
 const QUEUED_BYTES_MAX: u64 = 512 << 20;
@@ -76,6 +77,10 @@ pub(crate) struct Worker<'a> {
     pub(super) queued: u64,
     consuming: bool,
     producing: bool,
+    /// Nothing is sent any more; what is on its way is still waited for.
+    pub(super) closing: bool,
+    /// Lanes with batches that became due in this turn.
+    touched: Vec<usize>,
     cpu_from: f64,
     busy_ns: u64,
 }
@@ -121,6 +126,8 @@ impl<'a> Worker<'a> {
             queued: 0,
             consuming: false,
             producing: true,
+            closing: false,
+            touched: Vec::new(),
             cpu_from: 0.0,
             busy_ns: 0,
         })
@@ -206,7 +213,10 @@ impl<'a> Worker<'a> {
             schedule.advance();
             put += 1;
             let producer = self.random.below(self.producers.len() as u32) as usize;
-            self.tally.counts.intended += u64::from(self.plan.measured(intended));
+            if self.plan.measured(intended) {
+                self.tally.counts.intended += 1;
+                self.tally.loop_delay.add(intended, time, 1);
+            }
             self.put(producer, intended);
         }
         self.schedule = Some(schedule);
@@ -233,17 +243,26 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Sends away the batches that have lingered long enough.
+    /// Lets the batches leave that have lingered long enough, as soon as there is room.
     fn expire(&mut self, time: u64) -> bool {
-        let mut any = false;
+        let mut touched = std::mem::take(&mut self.touched);
         while let Some(due) = self.dues.front().copied().filter(|due| due.at <= time) {
             self.dues.pop_front();
-            if let Some(batch) = self.producers[due.producer].expire(due) {
-                any = true;
-                let at = self.producers[due.producer].lanes[batch.partition as usize];
-                self.queue(at, batch);
+            let Some(at) = self.producers[due.producer].ripen(due) else {
+                continue;
+            };
+            if let Role::Producer { lane, .. } = &mut self.ends[at].role {
+                lane.ripen(due);
+                touched.push(at);
             }
         }
+        let any = !touched.is_empty();
+        touched.sort_unstable();
+        touched.dedup();
+        for at in touched.drain(..) {
+            self.leave(at);
+        }
+        self.touched = touched;
         let limit = QUEUED_BYTES_MAX / u64::from(self.plan.workload.generator_threads.max(1));
         let record = u64::from(self.plan.workload.record_bytes) + 24;
         if self.queued * record > limit {
@@ -366,7 +385,7 @@ impl<'a> Worker<'a> {
     pub(super) fn reconnect(&mut self, at: usize, why: &io::Error) {
         let address = self.ends[at].link.address;
         self.tally.counts.reconnects += 1;
-        self.lose_flights(at);
+        self.lose_flights(at, "NETWORK_EXCEPTION");
         if self.tally.counts.reconnects > RECONNECTS_MAX {
             return self.stop(format!(
                 "connections to {address} broke again and again: {why}"
@@ -427,7 +446,9 @@ impl<'a> Worker<'a> {
             self.plan.producing.fetch_sub(1, Ordering::AcqRel);
         }
         if time > to.saturating_add(DRAIN_NS) {
-            return true;
+            // What is on its way is answered before connections are closed.
+            self.closing = true;
+            return self.flights == 0 || time > to.saturating_add(DRAIN_NS + ANSWER_NS);
         }
         let done = self.plan.producing.load(Ordering::Acquire) == 0;
         done && (self.plan.workload.pace == Pace::ConsumeOnly || self.unread() == 0)
@@ -456,11 +477,14 @@ impl<'a> Worker<'a> {
         if self.flights > 0 {
             self.stalls.progress(time, false);
         }
-        for at in 0..self.ends.len() {
-            self.lose_flights(at);
-        }
-        if self.producing && self.queued > 0 {
-            self.tally.error("NOT_SENT".to_owned(), self.queued);
+        // A run that ended early says so itself; what was on its way then is no error.
+        if !self.plan.give_up.load(Ordering::Acquire) {
+            for at in 0..self.ends.len() {
+                self.lose_flights(at, "NOT_ANSWERED");
+            }
+            if self.producing && self.queued > 0 {
+                self.tally.error("NOT_SENT".to_owned(), self.queued);
+            }
         }
         if self.plan.workload.pace != Pace::ConsumeOnly {
             self.tally.missing = self.unread();

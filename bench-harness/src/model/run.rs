@@ -16,6 +16,10 @@ pub(crate) struct Run {
     /// From the intended time of a record to the write of its request: what the generator, its
     /// batching and full sockets add.
     pub(crate) send_delay: Latency,
+    /// From the intended time of a record to the moment when the generator came to it: what the
+    /// generator alone adds, whatever the broker does.
+    #[serde(default)]
+    pub(crate) generator_delay: Latency,
     /// One a second, of the measured time.
     pub(crate) intervals: Vec<Interval>,
     /// What the broker used meanwhile; none where its process is not on this machine.

@@ -59,9 +59,9 @@ impl Answers {
                 }
                 delete_topics::Response::default().encode(&mut writer, version);
             }
-            // Nothing is kept, so nothing is told of how much there is.
             ApiKey::ListOffsets => {
-                list_offsets::Response::default().encode(&mut writer, version);
+                let asked = list_offsets::Request::decode(&mut reader, version).ok()?;
+                no_offsets(&asked).encode(&mut writer, version);
             }
             _ => return None,
         }
@@ -103,6 +103,26 @@ impl Answers {
     }
 }
 
+/// Every partition is there; nothing is kept, so no offset is told.
+fn no_offsets(asked: &list_offsets::Request) -> list_offsets::Response {
+    let topics = asked.topics.iter().map(|topic| {
+        let parts = topic.partitions.iter();
+        let parts = parts.map(|part| list_offsets::ListOffsetsPartitionResponse {
+            partition_index: part.partition_index,
+            offset: -1,
+            ..Default::default()
+        });
+        list_offsets::ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions: parts.collect(),
+        }
+    });
+    list_offsets::Response {
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
 /// Answers Produce of version 9 and one topic, as the harness sends it.
 fn produced(request: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let correlation = request.get(4..8)?;
@@ -113,6 +133,7 @@ fn produced(request: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let name = rest.get(..topic)?;
     rest = &rest[topic..];
     let count = varint(&mut rest)?;
+    let from = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(correlation);
     out.extend_from_slice(&[0, 2]);
@@ -133,8 +154,8 @@ fn produced(request: &[u8], out: &mut Vec<u8>) -> Option<()> {
         out.extend_from_slice(&[1, 0, 0]);
     }
     out.extend_from_slice(&[0, 0, 0, 0, 0, 0]);
-    let length = out.len() as u32 - 4;
-    out[..4].copy_from_slice(&length.to_be_bytes());
+    let length = (out.len() - from) as u32 - 4;
+    out[from..from + 4].copy_from_slice(&length.to_be_bytes());
     Some(())
 }
 

@@ -60,15 +60,15 @@ pub(super) fn serve() -> io::Result<()> {
 
 fn answer(link: &mut Link, answers: &mut Answers, pool: &mut Pool) -> io::Result<()> {
     link.read()?;
+    let mut buffer = pool.small.pop().unwrap_or_default();
+    buffer.clear();
     while let Some(frame) = link.frame() {
-        let mut buffer = pool.small.pop().unwrap_or_default();
-        buffer.clear();
         let known = answers.answer(link.bytes(frame), &mut buffer);
         if !known {
             return Err(io::Error::other("a request that is none"));
         }
-        link.push(Segment::Small(buffer));
     }
+    link.push(Segment::Small(buffer));
     // Answers are small: a peer that reads none of them is not one of the harness.
     link.write(pool)
 }

@@ -90,6 +90,7 @@ pub(crate) fn run(acked: u64, typical_us: u64, seed: u64) -> Run {
             ..Counts::default()
         },
         send_delay: latency(4, seed + 7),
+        generator_delay: latency(2, seed + 8),
         ack,
         end_to_end,
         intervals: (1..=10).map(second).collect(),
