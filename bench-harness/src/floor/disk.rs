@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub(super) const BLOCK: usize = 4096;
@@ -77,7 +78,11 @@ fn open(path: &Path) -> io::Result<File> {
 impl Scratch {
     pub(super) fn new(dir: &Path, len: u64) -> Outcome<Self> {
         refuse_memory(dir)?;
-        let path = dir.join(format!("bench-harness-floor-{}", std::process::id()));
+        // Tests make several at once.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bench-harness-floor-{}-{number}", std::process::id());
+        let path = dir.join(name);
         let failed = |error: io::Error| {
             let what = format!("cannot write {} with O_DIRECT: {error}", path.display());
             Failure::new(what).advise("Name a directory on a file system that has it with --dir.")
@@ -99,6 +104,26 @@ impl Scratch {
             self.file.write_all_at(piece.bytes(), pos)?;
         }
         self.file.sync_data()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, pos)
+    }
+
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    pub(super) fn read_at(&self, bytes: &mut [u8], pos: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, pos)
     }
 
     pub(super) fn write(&self, size: usize, time: Duration) -> io::Result<Sample> {
@@ -141,6 +166,7 @@ impl Scratch {
             operations: parts.iter().map(|part| part.operations).sum(),
             cpu_s: None,
             times: None,
+            doubt: None,
         })
     }
 

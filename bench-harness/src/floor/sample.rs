@@ -14,6 +14,8 @@ pub(super) struct Sample {
     /// Of the measured thread.
     pub(super) cpu_s: Option<f64>,
     pub(super) times: Option<Histogram<u64>>,
+    /// Why it is not to be trusted.
+    pub(super) doubt: Option<String>,
 }
 
 impl Sample {
@@ -106,7 +108,7 @@ pub(super) fn figure(group: &str, name: &str, how: &str, rounds: &[Sample]) -> F
             rates().fold(f64::INFINITY, f64::min),
             rates().fold(0.0, f64::max),
         )),
-        doubt: None,
+        doubt: rounds.iter().find_map(|one| one.doubt.clone()),
     }
 }
 
@@ -155,6 +157,7 @@ mod tests {
             operations: 4,
             cpu_s: Some(1.0),
             times: None,
+            doubt: (bytes == 100).then(|| "why not".to_owned()),
         };
         let figure = figure("g", "n", "h", &[of(900), of(100), of(200)]);
         assert_eq!(figure.bytes_per_s, Some(100.0));
@@ -162,5 +165,6 @@ mod tests {
         assert_eq!(figure.cpu_s_per_gb, Some(5e6));
         assert_eq!(figure.cpu_ns_per_operation, Some(25e7));
         assert_eq!(figure.spread, Some((50.0, 450.0)));
+        assert_eq!(figure.doubt.as_deref(), Some("why not"));
     }
 }
