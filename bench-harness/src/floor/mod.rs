@@ -31,7 +31,7 @@ pub(crate) struct FloorOptions {
     #[arg(long)]
     quick: bool,
     /// Measure this group alone
-    #[arg(long, value_parser = ["disk", "loopback", "memory", "cores", "server"])]
+    #[arg(long, value_parser = ["disk", "loopback", "memory", "cores", "server", "reactor"])]
     only: Option<String>,
     /// Write the figures to this file too
     #[arg(long)]
@@ -144,7 +144,7 @@ pub(crate) fn command(options: &FloorOptions) -> Outcome<()> {
 pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) -> Outcome<Floor> {
     let wanted = |group: &str| options.only.as_deref().is_none_or(|only| only == group);
     let mut left_out = Vec::new();
-    let scratch = if wanted("disk") || wanted("server") {
+    let scratch = if ["disk", "server", "reactor"].into_iter().any(wanted) {
         progress("disk: writing the space that is measured");
         let size = if options.quick { 128 * MIB } else { 512 * MIB };
         match Scratch::new(&options.dir, size as u64) {
@@ -175,8 +175,9 @@ pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) ->
             core_probes(pair, &mut probes);
             loopback_probes(pair, &files, &mut probes);
             server::probes(pair, scratch.as_ref(), &mut probes);
+            server::reactor_probes(pair, scratch.as_ref(), &mut probes);
         }
-        None => left_out.push("loopback, cores, server: two cores are needed".to_owned()),
+        None => left_out.push("loopback, cores, server, reactor: two cores are needed".to_owned()),
     }
     probes.retain(|probe| wanted(probe.group));
     let time = Duration::from_millis(if options.quick { 80 } else { 500 });

@@ -3,6 +3,7 @@
 mod frames;
 mod load;
 mod plain;
+mod ring;
 
 use super::disk::Scratch;
 use super::sample::Sample;
@@ -114,6 +115,65 @@ fn plainly(
         }
         (_, None) => Err(io::Error::other("there is no disk to write to")),
     };
+    together(pair, shape, serve, move || {
+        load::drive(streams, shape, until)
+    })
+}
+
+/// The same servers as machines of `reactor`.
+pub(super) fn reactor_probes<'a>(
+    pair: Pair,
+    disk: Option<&'a Scratch>,
+    probes: &mut Vec<Probe<'a>>,
+) {
+    for shape in SHAPES {
+        for duty in [Duty::Nothing, Duty::Flush, Duty::CheckAndFlush] {
+            if duty != Duty::Nothing && disk.is_none() {
+                continue;
+            }
+            let how = match duty {
+                Duty::Nothing => "the server \"ack only\" on the broker's own reactor",
+                _ => "the same on the broker's own reactor: one copy, Op::Write, Op::Sync, sends",
+            };
+            probes.push(probe("reactor", name(duty, shape), how, move |time| {
+                on_reactor(
+                    pair,
+                    shape,
+                    duty,
+                    disk,
+                    Until::Elapsed(time),
+                    Box::new(|_, _, _| ()),
+                )
+            }));
+        }
+    }
+}
+
+fn on_reactor(
+    pair: Pair,
+    shape: Shape,
+    duty: Duty,
+    disk: Option<&Scratch>,
+    until: Until,
+    written: Box<dyn FnMut(usize, u64, usize) + Send>,
+) -> io::Result<Sample> {
+    let store = disk
+        .filter(|_| duty != Duty::Nothing)
+        .map(|disk| ring::Store {
+            path: disk.path().to_owned(),
+            len: disk.len(),
+            check: duty == Duty::CheckAndFlush,
+            written,
+        });
+    let server = ring::serve(pair.server, shape.connections, store)?;
+    let streams = match load::connect(server.addr, shape) {
+        Ok(streams) => streams,
+        Err(error) => {
+            server.stop();
+            return Err(error);
+        }
+    };
+    let serve = move || server.used();
     together(pair, shape, serve, move || {
         load::drive(streams, shape, until)
     })

@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
 /// What one turn takes in at most.
-const TURN_BYTES: usize = 4 << 20;
+pub(super) const TURN_BYTES: usize = 4 << 20;
 
 /// Told of every piece: its connection, where it was written, its length.
 pub(super) type Written<'a> = &'a mut (dyn FnMut(usize, u64, usize) + Send);

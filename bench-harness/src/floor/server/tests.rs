@@ -10,6 +10,7 @@ const SIZES: [Shape; 4] = [
     shape(3 << 20, 2, 2),
 ];
 const EACH: u64 = 11;
+const FILE_BYTES: usize = 112 << 20;
 
 fn here() -> Pair {
     let here = usable_cores().first().copied().unwrap_or_default();
@@ -57,40 +58,74 @@ fn every_request_is_answered_once() {
             &mut |_, _, _| panic!("nothing is written"),
         );
         answered_once(&sample.expect("it serves"), shape);
+        let nothing = Box::new(|_, _, _| panic!("nothing is written"));
+        let sample = on_reactor(
+            here(),
+            shape,
+            Duty::Nothing,
+            None,
+            Until::Sent(EACH),
+            nothing,
+        );
+        answered_once(&sample.expect("it serves"), shape);
+    }
+}
+
+type Pieces = Vec<(usize, u64, usize)>;
+
+/// The server numbers connections in the order in which it accepts them, which is theirs.
+fn holds(disk: &Scratch, pieces: &Pieces, shape: Shape) {
+    let mut found = Aligned::new(FILE_BYTES);
+    disk.read_at(found.bytes_mut(), 0).expect("it was written");
+    let mut streams = vec![Vec::new(); shape.connections];
+    for (connection, pos, len) in pieces {
+        let pos = *pos as usize;
+        streams[*connection].extend_from_slice(&found.bytes()[pos..pos + len]);
+    }
+    for (connection, found) in streams.iter().enumerate() {
+        let sent = stream(connection, shape);
+        assert!(*found == sent, "{shape:?}, connection {connection}");
     }
 }
 
 #[test]
 fn what_was_sent_is_in_the_file_before_it_is_answered() {
-    for (shape, duty) in SIZES
-        .into_iter()
-        .flat_map(|shape| [(shape, Duty::Flush), (shape, Duty::CheckAndFlush)])
-    {
-        let disk = scratch(96 << 20);
-        let mut pieces = Vec::new();
-        let sample = plainly(
+    for shape in SIZES {
+        for duty in [Duty::Flush, Duty::CheckAndFlush] {
+            let disk = scratch(FILE_BYTES as u64);
+            let mut pieces = Vec::new();
+            let sample = plainly(
+                here(),
+                shape,
+                duty,
+                Some(&disk),
+                Until::Sent(EACH),
+                &mut |connection, pos, len| pieces.push((connection, pos, len)),
+            );
+            answered_once(&sample.expect("it serves"), shape);
+            holds(&disk, &pieces, shape);
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_to_the_reactor_is_in_the_file_before_it_is_answered() {
+    for shape in SIZES {
+        let disk = scratch(FILE_BYTES as u64);
+        let (note, noted) = std::sync::mpsc::channel();
+        let note = move |connection, pos, len| {
+            note.send((connection, pos, len)).expect("the test listens");
+        };
+        let sample = on_reactor(
             here(),
             shape,
-            duty,
+            Duty::CheckAndFlush,
             Some(&disk),
             Until::Sent(EACH),
-            &mut |connection, pos, len| pieces.push((connection, pos, len)),
+            Box::new(note),
         );
         answered_once(&sample.expect("it serves"), shape);
-        let mut found = Aligned::new(96 << 20);
-        disk.read_at(found.bytes_mut(), 0).expect("it was written");
-        let mut streams = vec![Vec::new(); shape.connections];
-        for (connection, pos, len) in pieces {
-            let pos = pos as usize;
-            streams[connection].extend_from_slice(&found.bytes()[pos..pos + len]);
-        }
-        // The server numbers connections in the order in which it accepts them.
-        for (connection, found) in streams.iter().enumerate() {
-            assert!(
-                *found == stream(connection, shape),
-                "{shape:?}, {connection}"
-            );
-        }
+        holds(&disk, &noted.try_iter().collect(), shape);
     }
 }
 
