@@ -48,6 +48,9 @@ struct Volume {
     journal: Journal,
     /// Partitions with something to say in the next round.
     dirty: VecDeque<Slot>,
+    /// Somebody waits for what they have to say. Otherwise it can wait until then.
+    eager: bool,
+    round_due: Option<Mono>,
     /// Partitions with a full state in the journal.
     residents: BTreeSet<Slot>,
     /// Partitions with a bad extent in the last round: the next one restates them.
@@ -319,6 +322,8 @@ impl Store {
             self.relieve();
             return Err(AppendError::Busy);
         }
+        // Where memory is durable enough, nobody waits for the round.
+        vol.eager |= log.config.durability == Durability::Disk;
         if !log.dirty {
             log.dirty = true;
             vol.dirty.push_back(slot);
@@ -388,11 +393,13 @@ impl Store {
     }
 
     fn mark_dirty(&mut self, slot: Slot) {
-        if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut)
-            && !log.dirty
-        {
-            log.dirty = true;
-            self.vols[log.vol].dirty.push_back(slot);
+        if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            let vol = &mut self.vols[log.vol];
+            vol.eager = true;
+            if !log.dirty {
+                log.dirty = true;
+                vol.dirty.push_back(slot);
+            }
         }
     }
 
@@ -540,6 +547,8 @@ impl Volume {
             dir: dir.to_owned(),
             journal: Journal::new(dir, shard, journal_bytes),
             dirty: VecDeque::new(),
+            eager: false,
+            round_due: None,
             failed: Vec::new(),
             flush_failed: false,
             residents: BTreeSet::new(),

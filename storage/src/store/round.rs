@@ -20,6 +20,10 @@ use reactor::op::{Now, Op};
 /// Bytes of full states that one round carries at most beside news.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
+/// How long news gather that nobody waits for, in ms: those of partitions that are durable enough in
+/// memory.
+const GATHER_MS: u64 = 10;
+
 /// Bulk that a partition may put between two of its full states: what recovery has to check.
 const BULK_BETWEEN_STATES_MAX: u64 = 16 << 20;
 
@@ -78,7 +82,7 @@ impl Store {
             }
             self.vols[v].journal.entered = true;
         }
-        if !self.has_work(v) {
+        if !self.has_work(v, now, fx) {
             return;
         }
         if self.vols[v].journal.is_full() && !self.enter_next(v, false, fx) {
@@ -118,17 +122,29 @@ impl Store {
         }
     }
 
-    fn has_work(&self, v: usize) -> bool {
+    fn has_work(&mut self, v: usize, now: Now, fx: &mut Fx) -> bool {
+        let eager = self.is_eager(v, now, fx);
         let vol = &self.vols[v];
         let carries = vol
             .journal
             .carry
             .as_ref()
             .is_some_and(|carry| !carry.pending.is_empty());
-        let news = !vol.dirty.is_empty() && !vol.journal.opening;
+        let news = eager && !vol.dirty.is_empty() && !vol.journal.opening;
         let mends = !vol.failed.is_empty();
         let restates = carries || mends || vol.journal.opening || vol.journal.low_is_due();
         news || restates || vol.closing || vol.stop_round
+    }
+
+    /// Whether the news, if there are any, are to be written now. What nobody waits for gathers.
+    fn is_eager(&mut self, v: usize, now: Now, fx: &mut Fx) -> bool {
+        let vol = &mut self.vols[v];
+        if vol.eager || self.stopping || vol.dirty.is_empty() {
+            return true;
+        }
+        let due = *vol.round_due.get_or_insert(now.mono.after_ms(GATHER_MS));
+        fx.wake(due);
+        due <= now.mono
     }
 
     /// Goes on in the next file, if there is one, and has the one after it made at once.
@@ -251,6 +267,8 @@ impl Store {
             }
         }
         self.prepare_file(v, fx);
+        let vol = &mut self.vols[v];
+        (vol.eager, vol.round_due) = (!vol.dirty.is_empty(), None);
         for slot in waiting {
             if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
                 log.dirty = false;

@@ -45,7 +45,10 @@ impl Store {
             self.next_check = Some(now.mono.after_ms(self.config.retention_check_ms.max(1)));
             self.expire(now, fx);
         }
-        let times = self.vols.iter().flat_map(|vol| [vol.full, vol.close_at]);
+        let times = self
+            .vols
+            .iter()
+            .flat_map(|vol| [vol.full, vol.close_at, vol.round_due]);
         let due: Option<Mono> = times
             .chain([self.next_idle, self.next_check, self.boot.lock_told_at])
             .flatten()
@@ -96,6 +99,7 @@ impl Store {
                 log.urgent = true;
             }
         }
+        self.vols.iter_mut().for_each(|vol| vol.eager = true);
         self.relieving = true;
     }
 
