@@ -2,6 +2,7 @@
 
 use crate::brokers::{Work, specs};
 use crate::failure::Outcome;
+use crate::floor;
 use crate::model::{Idle, Keys, Pace, Workload};
 use crate::report;
 use crate::report::terminal::{Progress, summary};
@@ -51,6 +52,10 @@ pub(crate) fn command(options: &QuickOptions) -> Outcome<()> {
             .push(cast.compare(workload, 1, &mut progress)?);
     }
     cast.stop();
+    let (server, load) = (cores.brokers.first(), cores.generator.first());
+    let told = &mut |text: &str| progress.now(text);
+    let floor = floor::brief(work.run(), server.copied(), load.copied(), told);
+    report.floor = Some(floor);
     report::write(&report, &options.out)?;
     progress.done("done");
     summary(&report);

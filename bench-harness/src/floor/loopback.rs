@@ -2,7 +2,7 @@
 
 use super::Pair;
 use super::sample::{Sample, Watch};
-use rustix::fs::{MemfdFlags, memfd_create, sendfile};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create, sendfile};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -60,6 +60,14 @@ pub(super) fn in_memory() -> io::Result<File> {
         "bench-harness",
         MemfdFlags::CLOEXEC,
     )?))
+}
+
+/// Without mapping it, it can only be reserved: it holds zeros.
+pub(super) fn in_huge_pages() -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let file = File::from(memfd_create("bench-harness", flags)?);
+    fallocate(&file, FallocateFlags::empty(), 0, SOURCE)?;
+    Ok(file)
 }
 
 fn filled(mut file: File) -> io::Result<File> {

@@ -20,22 +20,26 @@ use std::time::Duration;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const ROUNDS: usize = 3;
+const GROUPS: [&str; 6] = ["disk", "loopback", "memory", "cores", "server", "reactor"];
 
 /// Measures what this machine can do: disk, loopback, memory, cores, the least servers.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct FloorOptions {
-    /// Directory on the disk to measure
-    #[arg(long, default_value = ".")]
+    /// Directory on the disk to measure, which gets a file of 512 MiB for the time being
+    #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// A first answer within 15 seconds
+    /// A first answer within half a minute
     #[arg(long)]
     quick: bool,
-    /// Measure this group alone
-    #[arg(long, value_parser = ["disk", "loopback", "memory", "cores", "server", "reactor"])]
-    only: Option<String>,
+    /// Measure these groups alone
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = GROUPS)]
+    only: Vec<String>,
     /// Write the figures to this file too
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Folder for results and page
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Core of the measured thread, core of its peer
     #[arg(long, value_name = "SERVER,LOAD", value_parser = two_cores)]
     cores: Option<Pair>,
@@ -121,9 +125,6 @@ pub(crate) fn command(options: &FloorOptions) -> Outcome<()> {
     }
     let floor = measure(options, &mut |text| eprintln!("{text}"))?;
     table::print(&floor);
-    let Some(path) = &options.json else {
-        return Ok(());
-    };
     let report = Report {
         format: FORMAT,
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -134,15 +135,66 @@ pub(crate) fn command(options: &FloorOptions) -> Outcome<()> {
         comparisons: Vec::new(),
         floor: Some(floor),
     };
-    let text = serde_json::to_string_pretty(&report)
-        .map_err(|error| Failure::new(format!("cannot put the figures into JSON: {error}")))?;
-    std::fs::write(path, text)
-        .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::new(format!("cannot put the figures into JSON: {error}")))?;
+        std::fs::write(path, text)
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+    }
+    if let Some(folder) = &options.out {
+        crate::report::write(&report, folder)?;
+        println!(
+            "\nresults and page: {}",
+            folder.join("report.html").display()
+        );
+    }
+    Ok(())
+}
+
+/// Disk and servers in some ten seconds, for a report on something else: what fails is a gap in it.
+pub(crate) fn brief(
+    dir: &Path,
+    server: Option<usize>,
+    load: Option<usize>,
+    progress: &mut dyn FnMut(&str),
+) -> Floor {
+    let pair = server.zip(load).filter(|(server, load)| server != load);
+    let options = FloorOptions {
+        dir: dir.to_owned(),
+        quick: true,
+        only: vec!["disk".to_owned(), "server".to_owned()],
+        json: None,
+        out: None,
+        cores: pair.map(|(server, load)| Pair { server, load }),
+    };
+    measure(&options, progress).unwrap_or_else(|failure| Floor {
+        figures: Vec::new(),
+        left_out: vec![failure.to_string()],
+    })
+}
+
+/// Pinning fails late, so the cores are looked at before anything is measured.
+fn check(pair: Pair, exist: impl Fn(usize) -> bool) -> Outcome<()> {
+    match [pair.server, pair.load]
+        .into_iter()
+        .find(|core| !exist(*core))
+    {
+        None => Ok(()),
+        Some(core) => Err(
+            Failure::new(format!("--cores: there is no core {core} to use"))
+                .advise("Name two that this machine has and that this user may run on."),
+        ),
+    }
 }
 
 /// All groups that are asked for, in alternating rounds.
 pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) -> Outcome<Floor> {
-    let wanted = |group: &str| options.only.as_deref().is_none_or(|only| only == group);
+    if let Some(pair) = options.cores {
+        // Whoever keeps to some cores may still go to the others.
+        check(pair, crate::kernel::core_exists)?;
+    }
+    let only = &options.only;
+    let wanted = |group: &str| only.is_empty() || only.iter().any(|only| only == group);
     let mut left_out = Vec::new();
     let scratch = if ["disk", "server", "reactor"].into_iter().any(wanted) {
         progress("disk: writing the space that is measured");
@@ -150,7 +202,7 @@ pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) ->
         match Scratch::new(&options.dir, size as u64) {
             Ok(scratch) => Some(scratch),
             // Asked for by name it is an error; among others it is a gap.
-            Err(failure) if options.only.is_some() => return Err(failure),
+            Err(failure) if !only.is_empty() => return Err(failure),
             Err(failure) => {
                 left_out.push(format!("disk, servers that write: {failure}"));
                 None
@@ -164,7 +216,11 @@ pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) ->
     } else {
         Vec::new()
     };
-    let files = [loopback::cached(&options.dir), loopback::in_memory()];
+    let files = [
+        loopback::cached(&options.dir),
+        loopback::in_memory(),
+        loopback::in_huge_pages(),
+    ];
     let mut probes = Vec::new();
     if let Some(scratch) = &scratch {
         disk_probes(scratch, &mut probes);
@@ -305,7 +361,7 @@ fn core_probes(pair: Pair, probes: &mut Vec<Probe<'_>>) {
 
 fn loopback_probes<'a>(
     pair: Pair,
-    files: &'a [io::Result<std::fs::File>; 2],
+    files: &'a [io::Result<std::fs::File>; 3],
     probes: &mut Vec<Probe<'a>>,
 ) {
     for size in [4 * KIB, 64 * KIB, MIB] {
@@ -314,7 +370,7 @@ fn loopback_probes<'a>(
         probes.push(probe("loopback", name, how, move |time| {
             loopback::send(pair, size, time)
         }));
-        for (file, from) in files.iter().zip(["page cache", "memfd"]) {
+        for (file, from) in files.iter().zip(["page cache", "memfd", "huge pages"]) {
             let how = "sendfile to a TCP socket, receiver on the other core; CPU of the sender";
             let name = format!("sendfile from {from}, {}", size_name(size));
             probes.push(probe("loopback", name, how, move |time| match file {
@@ -354,6 +410,14 @@ mod tests {
         for wrong in ["1,1", "1", "a,b", "0,", ""] {
             assert!(two_cores(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_named() {
+        let pair = Pair { server: 0, load: 7 };
+        assert!(check(pair, |_| true).is_ok());
+        let refused = check(pair, |core| core < 2).map_err(|failure| failure.to_string());
+        assert!(refused.is_err_and(|said| said.contains("no core 7")));
     }
 
     #[test]

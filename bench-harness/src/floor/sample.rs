@@ -11,7 +11,7 @@ pub(super) struct Sample {
     pub(super) seconds: f64,
     pub(super) bytes: u64,
     pub(super) operations: u64,
-    /// Of the measured thread.
+    /// Of the measured side.
     pub(super) cpu_s: Option<f64>,
     pub(super) times: Option<Histogram<u64>>,
     /// Why it is not to be trusted.
@@ -32,6 +32,13 @@ impl Sample {
 /// CPU time of the calling thread, in seconds.
 pub(super) fn cpu_now() -> f64 {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    at.tv_sec as f64 + at.tv_nsec as f64 / GB
+}
+
+/// CPU time of this process, in seconds: all of its threads, with those that the kernel adds to it
+/// for its rings.
+pub(super) fn process_cpu_now() -> f64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     at.tv_sec as f64 + at.tv_nsec as f64 / GB
 }
 

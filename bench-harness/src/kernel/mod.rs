@@ -7,7 +7,7 @@ mod machine;
 mod process;
 
 pub(crate) use machine::{file_system_of, machine, usable_cores};
-pub(crate) use process::{listener_on, set_cores};
+pub(crate) use process::{core_exists, listener_on, set_cores};
 
 use crate::model::Cost;
 use calls::Calls;

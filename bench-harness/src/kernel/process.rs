@@ -224,6 +224,12 @@ pub(crate) fn set_cores(cores: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(this, &set)?)
 }
 
+/// Whether a thread of this user can run there, wherever this one keeps to.
+pub(crate) fn core_exists(core: usize) -> bool {
+    let tried = std::thread::spawn(move || set_cores(&[core]).is_ok());
+    tried.join().unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +274,14 @@ mod tests {
             (idle.user_s + idle.system_s - 0.002).abs() < 1e-12,
             "{idle:?}"
         );
+    }
+
+    #[test]
+    fn cores_are_tried_without_moving_the_caller() {
+        let before = crate::kernel::usable_cores();
+        assert!(before.iter().all(|core| core_exists(*core)));
+        assert!(!core_exists(CpuSet::MAX_CPU));
+        assert_eq!(crate::kernel::usable_cores(), before);
     }
 
     #[test]

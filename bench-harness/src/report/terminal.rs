@@ -208,7 +208,11 @@ fn floors(text: &mut String, floor: &Floor, ink: Ink) {
             let value = figure.latency.as_ref().and_then(|latency| latency.at(q));
             parts.extend(value.map(|us| format!("{label} {}", Unit::Micros.show(us as f64))));
         }
+        parts.extend(figure.doubt.as_ref().map(|why| format!("in doubt: {why}")));
         line(text, &format!("  {name:NAME_WIDTH$}  {}", parts.join(", ")));
+    }
+    for gap in &floor.left_out {
+        line(text, &format!("  not measured: {gap}"));
     }
 }
 

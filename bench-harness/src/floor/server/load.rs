@@ -2,7 +2,7 @@
 
 use super::Shape;
 use super::frames::{ACK, answered, write_head};
-use crate::floor::sample::cpu_now;
+use crate::floor::sample::{cpu_now, process_cpu_now};
 use crate::model::micros;
 use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
@@ -32,6 +32,9 @@ pub(super) struct Load {
     pub(super) seconds: f64,
     pub(super) requests: u64,
     pub(super) cpu_s: f64,
+    /// Of all other threads of the process: the server, and what the kernel does for it in threads
+    /// of its own.
+    pub(super) server_cpu_s: f64,
     pub(super) times: Option<Histogram<u64>>,
 }
 
@@ -143,7 +146,7 @@ impl Peer {
 pub(super) fn drive(streams: Vec<TcpStream>, shape: Shape, until: Until) -> io::Result<Load> {
     let ring: OwnedFd = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let began = Instant::now();
-    let cpu = cpu_now();
+    let (cpu, all_cpu) = (cpu_now(), process_cpu_now());
     let mut peers = Vec::new();
     for (number, stream) in streams.into_iter().enumerate() {
         peers.push(Peer::new(stream, number, shape, began));
@@ -182,10 +185,12 @@ pub(super) fn drive(streams: Vec<TcpStream>, shape: Shape, until: Until) -> io::
             peer.write(shape)?;
         }
     }
+    let cpu_s = cpu_now() - cpu;
     Ok(Load {
         seconds: began.elapsed().as_secs_f64(),
         requests: peers.iter().map(|peer| peer.answered).sum(),
-        cpu_s: cpu_now() - cpu,
+        cpu_s,
+        server_cpu_s: process_cpu_now() - all_cpu - cpu_s,
         times,
     })
 }

@@ -165,7 +165,7 @@ fn on_reactor(
             check: duty == Duty::CheckAndFlush,
             written,
         });
-    let server = ring::serve(pair.server, shape.connections, store)?;
+    let server = ring::serve(pair.server, store)?;
     let streams = match load::connect(server.addr, shape) {
         Ok(streams) => streams,
         Err(error) => {
@@ -173,21 +173,21 @@ fn on_reactor(
             return Err(error);
         }
     };
-    let serve = move || server.used();
+    let serve = move || server.wait();
     together(pair, shape, serve, move || {
         load::drive(streams, shape, until)
     })
 }
 
-/// Server and load at once; the server says its CPU seconds.
+/// Server and load at once.
 fn together(
     pair: Pair,
     shape: Shape,
-    serve: impl FnOnce() -> io::Result<f64> + Send,
+    serve: impl FnOnce() -> io::Result<()> + Send,
     drive: impl FnOnce() -> io::Result<Load> + Send,
 ) -> io::Result<Sample> {
     let driven = Mutex::new(None);
-    let cpu_s = pair.run(serve, || {
+    pair.run(serve, || {
         let load = drive()?;
         if let Ok(mut driven) = driven.lock() {
             *driven = Some(load);
@@ -200,8 +200,8 @@ fn together(
         seconds: load.seconds,
         bytes: load.requests * shape.bytes as u64,
         operations: load.requests,
-        cpu_s: Some(cpu_s),
-        doubt: doubt(cpu_s / load.seconds, load.cpu_s / load.seconds),
+        cpu_s: Some(load.server_cpu_s),
+        doubt: doubt(load.server_cpu_s / load.seconds, load.cpu_s / load.seconds),
         times: load.times,
     })
 }

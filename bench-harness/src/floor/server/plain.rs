@@ -2,7 +2,6 @@
 
 use super::frames::{ACK, Frames};
 use crate::floor::disk::{Aligned, BLOCK, Scratch};
-use crate::floor::sample::cpu_now;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -85,17 +84,16 @@ impl Client {
     }
 }
 
-/// epoll_wait, then a recv and a send for each connection that is ready. CPU seconds.
-pub(super) fn ack_only(listener: &TcpListener, connections: usize) -> io::Result<f64> {
+/// epoll_wait, then a recv and a send for each connection that is ready.
+pub(super) fn ack_only(listener: &TcpListener, connections: usize) -> io::Result<()> {
     let mut clients = Clients::accept(listener, connections)?;
     let mut space = vec![0; 256 << 10];
-    let cpu = cpu_now();
     loop {
         clients.wait()?;
         for event in &clients.events {
             let client = &mut clients.all[event.data.u64() as usize];
             let Some(count) = client.receive(&mut space)? else {
-                return Ok(cpu_now() - cpu);
+                return Ok(());
             };
             client
                 .frames
@@ -106,18 +104,17 @@ pub(super) fn ack_only(listener: &TcpListener, connections: usize) -> io::Result
 }
 
 /// epoll_wait, a recv for each connection that is ready, one O_DIRECT write of all of it, one
-/// fdatasync, a send for each connection that has answers. CPU seconds.
+/// fdatasync, a send for each connection that has answers.
 pub(super) fn flush_then_ack(
     listener: &TcpListener,
     connections: usize,
     check: bool,
     disk: &Scratch,
     written: Written<'_>,
-) -> io::Result<f64> {
+) -> io::Result<()> {
     let mut clients = Clients::accept(listener, connections)?;
     let mut space = Aligned::new(TURN_BYTES);
     let mut pos = 0;
-    let cpu = cpu_now();
     loop {
         clients.wait()?;
         if pos + TURN_BYTES as u64 > disk.len() {
@@ -149,7 +146,7 @@ pub(super) fn flush_then_ack(
             }
         }
         if ended {
-            return Ok(cpu_now() - cpu);
+            return Ok(());
         }
     }
 }

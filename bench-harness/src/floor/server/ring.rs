@@ -3,7 +3,6 @@
 use super::frames::Frames;
 use super::plain::TURN_BYTES;
 use crate::floor::disk::BLOCK;
-use crate::floor::sample::cpu_now;
 use bytes::Bytes;
 use reactor::buf::{Arena, Buf};
 use reactor::op::{
@@ -32,8 +31,8 @@ const SEND: u64 = 2 << 32;
 #[derive(Debug)]
 pub(super) enum Word {
     At(SocketAddr),
-    /// All connections have ended; CPU seconds.
-    Used(f64),
+    /// A connection has ended, and with it the load.
+    Ended,
     Failed(String),
     End,
 }
@@ -76,11 +75,9 @@ struct Gather {
 }
 
 struct Server {
-    connections: usize,
     started: bool,
     clients: Vec<Client>,
     gather: Option<Gather>,
-    began: f64,
 }
 
 pub(super) struct Running {
@@ -89,7 +86,7 @@ pub(super) struct Running {
 }
 
 /// Starts a server on a core of its own.
-pub(super) fn serve(core: usize, connections: usize, store: Option<Store>) -> io::Result<Running> {
+pub(super) fn serve(core: usize, store: Option<Store>) -> io::Result<Running> {
     let config = Config {
         cores: vec![core],
         arena_bytes_max: ARENA_BYTES,
@@ -97,11 +94,9 @@ pub(super) fn serve(core: usize, connections: usize, store: Option<Store>) -> io
         ..Config::for_shards(1)
     };
     let make = move |_: ShardId, arena: Arena| Server {
-        connections,
         started: false,
         clients: Vec::new(),
         gather: store.map(|store| Gather::new(store, arena)),
-        began: 0.0,
     };
     let handle = start(&config, vec![make]).map_err(|why| io::Error::other(why.to_string()))?;
     match handle.inbox().recv() {
@@ -114,12 +109,12 @@ pub(super) fn serve(core: usize, connections: usize, store: Option<Store>) -> io
 }
 
 impl Running {
-    /// Waits until the load has closed its connections: the CPU seconds of the server.
-    pub(super) fn used(self) -> io::Result<f64> {
+    /// Waits until the load has closed its connections.
+    pub(super) fn wait(self) -> io::Result<()> {
         let said = self.handle.inbox().recv();
         self.handle.join();
         match said {
-            Ok((_, Word::Used(cpu_s))) => Ok(cpu_s),
+            Ok((_, Word::Ended)) => Ok(()),
             other => Err(io::Error::other(format!("the server said {other:?}"))),
         }
     }
@@ -278,9 +273,6 @@ impl Server {
             sending: false,
         });
         out.ops.push((Token(RECV | number), Op::Recv { sock }));
-        if self.clients.len() == self.connections {
-            self.began = cpu_now();
-        }
     }
 
     fn receive(&mut self, number: usize, piece: &[u8]) -> io::Result<()> {
@@ -335,7 +327,7 @@ impl Machine for Server {
             match went {
                 Ok(true) => {}
                 Ok(false) => {
-                    out.mail.push((CONTROL, Word::Used(cpu_now() - self.began)));
+                    out.mail.push((CONTROL, Word::Ended));
                     out.exit = true;
                     return;
                 }

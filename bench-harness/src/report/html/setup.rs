@@ -90,7 +90,8 @@ fn headroom(page: &mut String, report: &Report) {
 pub(super) fn floor(page: &mut String, floor: &Floor) {
     *page += "<section id=\"floor\">\n<h2>What this machine can do at all</h2>\n\
               <p class=\"about\">No broker can be faster than its disk, its loopback and its \
-              processor: measured with plain system calls.</p>\n<div class=\"wide\">\
+              processor: measured with plain system calls, but for the group reactor, which is \
+              ringlog's own loop.</p>\n<div class=\"wide\">\
               <table class=\"figures plain\">\n<thead><tr><th></th><th>bytes</th>\
               <th>operations</th><th>p50</th><th>p99</th><th>p99.9</th><th>CPU per GB</th>\
               <th>CPU each</th></tr></thead>\n<tbody>\n";
@@ -105,7 +106,11 @@ pub(super) fn floor(page: &mut String, floor: &Floor) {
         }
         floor_row(page, figure);
     }
-    *page += "</tbody>\n</table></div>\n</section>\n";
+    *page += "</tbody>\n</table></div>\n";
+    for gap in &floor.left_out {
+        *page += &format!("<p class=\"about\">Not measured: {}</p>\n", escaped(gap));
+    }
+    *page += "</section>\n";
 }
 
 fn floor_row(page: &mut String, figure: &FloorFigure) {
@@ -123,8 +128,11 @@ fn floor_row(page: &mut String, figure: &FloorFigure) {
     } else {
         String::new()
     };
+    let doubt = figure.doubt.as_ref().map_or_else(String::new, |why| {
+        format!("; <strong>in doubt: {}</strong>", escaped(why))
+    });
     *page += &format!(
-        "<tr{times}><th>{} <small>{}</small></th>{}{}{}{}{}{}{}</tr>\n",
+        "<tr{times}><th>{} <small>{}{doubt}</small></th>{}{}{}{}{}{}{}</tr>\n",
         escaped(&figure.name),
         escaped(&figure.how),
         cell(figure.bytes_per_s, Unit::BytesRate),
@@ -135,4 +143,29 @@ fn floor_row(page: &mut String, figure: &FloorFigure) {
         cell(figure.cpu_s_per_gb, Unit::Seconds),
         cell(figure.cpu_ns_per_operation, Unit::Nanos)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubts_and_gaps_of_the_floor_are_shown() {
+        let mut page = String::new();
+        let figure = FloorFigure {
+            group: "server".to_owned(),
+            doubt: Some("the load was < the server".to_owned()),
+            ..FloorFigure::default()
+        };
+        let measured = Floor {
+            figures: vec![figure],
+            left_out: vec!["disk: it is full".to_owned()],
+        };
+        floor(&mut page, &measured);
+        assert!(
+            page.contains("in doubt: the load was &lt; the server"),
+            "{page}"
+        );
+        assert!(page.contains("Not measured: disk: it is full"), "{page}");
+    }
 }
