@@ -1,7 +1,6 @@
 //! Measures brokers of Kafka's protocol from outside, by TCP, like any client.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports)]
 
 mod batch;
 mod brokers;
@@ -10,8 +9,14 @@ mod clock;
 mod compare;
 mod engine;
 mod failure;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "its servers are still being joined to it"
+)]
 mod floor;
 mod kernel;
+mod load;
 mod model;
 mod null_server;
 mod quick;

@@ -33,7 +33,7 @@ pub(crate) fn command(options: &QuickOptions) -> Outcome<()> {
     let specs = specs(list)?;
     let cores = options.site.cores()?;
     let work = Work::new(options.site.work.as_deref())?;
-    let mut report = stage::blank(&work, &cores, specs.len());
+    let mut report = stage::blank(work.run(), &cores, specs.len());
     stage::step_aside(&cores)?;
     let mut progress = Progress::new();
     let mut cast = Cast::start(

@@ -84,7 +84,7 @@ fn comparisons_that_cannot_be_made_say_what_can() {
         (&["compare", "--preset", "nonsense"], "nonsense"),
         (&["compare"], "no workload was named"),
         (
-            &["compare", "--preset", "produce", "--rates", "0"],
+            &["compare", "--preset", "produce", "--rates", "nan"],
             "is no rate",
         ),
         (

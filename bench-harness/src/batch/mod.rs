@@ -21,7 +21,7 @@ const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
 const LAST_DELTA_AT: usize = 23;
 const BASE_TIME_AT: usize = 27;
-const MAX_TIME_AT: usize = 35;
+const LAST_TIME_AT: usize = 35;
 const PRODUCER_AT: usize = 43;
 const PRODUCER_EPOCH_AT: usize = 51;
 const SEQUENCE_AT: usize = 53;
@@ -108,7 +108,7 @@ impl Template {
         put(buffer, LENGTH_AT, (end as i32 - 12).to_be_bytes());
         put(buffer, LAST_DELTA_AT, (count as i32 - 1).to_be_bytes());
         put(buffer, BASE_TIME_AT, time_ms.to_be_bytes());
-        put(buffer, MAX_TIME_AT, time_ms.to_be_bytes());
+        put(buffer, LAST_TIME_AT, time_ms.to_be_bytes());
         put(buffer, PRODUCER_AT, sender.id.to_be_bytes());
         put(buffer, PRODUCER_EPOCH_AT, sender.epoch.to_be_bytes());
         put(buffer, SEQUENCE_AT, sender.sequence.to_be_bytes());

@@ -75,7 +75,7 @@ pub(crate) fn start(spec: &Spec, site: &Site<'_>) -> Outcome<Running> {
 }
 
 /// Its cost is known if its process is on this machine, named or found by its port.
-fn at_address(name: &str, address: &str, pid: Option<u32>) -> Outcome<Running> {
+pub(crate) fn at_address(name: &str, address: &str, pid: Option<u32>) -> Outcome<Running> {
     let resolved = address
         .to_socket_addrs()
         .ok()

@@ -1,7 +1,7 @@
 //! What the load generator itself can do here.
 
 use super::{Observer, Target, run};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::model::{Cost, Headroom, Interval, Pace, Workload};
 use crate::null_server;
 use std::time::Duration;
@@ -39,6 +39,13 @@ pub(crate) fn headroom(workload: &Workload, cores: &[usize]) -> Outcome<Headroom
     most.measured = MEASURED;
     most.pace = Pace::Maximum;
     let fastest = run(&most, &target, &mut Nobody)?;
+    if fastest.counts.acked == 0 {
+        let why = fastest.doubts.first();
+        return Err(Failure::new(format!(
+            "the limit of the load generator itself could not be measured: {}",
+            why.map_or("nothing was acknowledged", |doubt| &doubt.what)
+        )));
+    }
     let latency = match workload.pace {
         Pace::Rate { .. } => {
             most.pace = workload.pace;

@@ -58,7 +58,7 @@ impl Worker<'_> {
             let time = now();
             let outcome = link.write(&mut self.pool);
             self.flights += requests;
-            self.stalls.await_from(time);
+            self.stalls.expect_from(time);
             self.account(at, requests, batches, time);
             outcome?;
         }

@@ -124,7 +124,7 @@ pub(crate) struct Stalls {
 }
 
 impl Stalls {
-    pub(crate) fn await_from(&mut self, now: u64) {
+    pub(crate) fn expect_from(&mut self, now: u64) {
         self.since.get_or_insert(now);
     }
 

@@ -68,7 +68,11 @@ fn answer(link: &mut Link, answers: &mut Answers, pool: &mut Pool) -> io::Result
             return Err(io::Error::other("a request that is none"));
         }
     }
-    link.push(Segment::Small(buffer));
+    if buffer.is_empty() {
+        pool.small.push(buffer);
+    } else {
+        link.push(Segment::Small(buffer));
+    }
     // Answers are small: a peer that reads none of them is not one of the harness.
     link.write(pool)
 }

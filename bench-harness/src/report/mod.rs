@@ -116,6 +116,11 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// The results alone, as `report` reads them.
+pub(crate) fn write_results(report: &Report, path: &Path) -> Outcome<()> {
+    store(path, &json(report))
+}
+
 fn file_name(text: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "-_.".contains(c) {

@@ -20,6 +20,15 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
+    /// One that runs already.
+    pub(crate) fn of(running: Running, cores: &Cores) -> Self {
+        Self {
+            brokers: vec![running],
+            doubts: vec![Vec::new()],
+            cores: cores.clone(),
+        }
+    }
+
     /// Starts all of them and warms those that need it, if they are to be warmed.
     pub(crate) fn start(
         specs: &[Spec],

@@ -11,13 +11,13 @@ pub(crate) use cores::Cores;
 pub(crate) use measure::headrooms;
 pub(crate) use warm::Warmth;
 
-use crate::brokers::{Running, Work};
+use crate::brokers::Running;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::kernel;
 use crate::model::{FORMAT, Machine, Report};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Where brokers run.
@@ -56,9 +56,9 @@ pub(crate) fn step_aside(cores: &Cores) -> Outcome<()> {
     })
 }
 
-/// A report that has everything but results.
-pub(crate) fn blank(work: &Work, cores: &Cores, brokers: usize) -> Report {
-    let machine = kernel::machine(work.run());
+/// A report that has everything but results; data of brokers goes to `data`.
+pub(crate) fn blank(data: &Path, cores: &Cores, brokers: usize) -> Report {
+    let machine = kernel::machine(data);
     let shared = match brokers {
         0 | 1 => "",
         _ => ", shared by the brokers; those that are not measured are left running and idle",
