@@ -66,7 +66,11 @@ pub(super) fn in_memory() -> io::Result<File> {
 pub(super) fn in_huge_pages() -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
     let file = File::from(memfd_create("bench-harness", flags)?);
-    fallocate(&file, FallocateFlags::empty(), 0, SOURCE)?;
+    let reserved = fallocate(&file, FallocateFlags::empty(), 0, SOURCE);
+    reserved.map_err(|error| {
+        let what = format!("vm.nr_hugepages keeps no huge pages free for it: {error}");
+        io::Error::other(what)
+    })?;
     Ok(file)
 }
 

@@ -208,6 +208,10 @@ fn floors(text: &mut String, floor: &Floor, ink: Ink) {
             let value = figure.latency.as_ref().and_then(|latency| latency.at(q));
             parts.extend(value.map(|us| format!("{label} {}", Unit::Micros.show(us as f64))));
         }
+        if figure.group == "yardstick" {
+            let cpu = figure.cpu_ns_per_operation;
+            parts.extend(cpu.map(|ns| format!("CPU {} each", Unit::Nanos.show(ns))));
+        }
         parts.extend(figure.doubt.as_ref().map(|why| format!("in doubt: {why}")));
         line(text, &format!("  {name:NAME_WIDTH$}  {}", parts.join(", ")));
     }
