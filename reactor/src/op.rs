@@ -86,9 +86,9 @@ pub enum Op {
     Close { file: FileId },
     /// -> [`Done::Read`], shorter than `len` only at the end of the file.
     Read { file: FileId, pos: u64, len: u32 },
-    /// -> [`Done::Ok`] when every byte is written, and with `sync` durable as such, by itself: these
-    /// bytes and what is needed to read them, and nothing else (RWF_DSYNC, which needs no flush of
-    /// the device where it can write through). The parts lie one after the other from `pos` on;
+    /// -> [`Done::Ok`] when every byte is written, and with `sync` durable as such, by itself:
+    /// these bytes and what is needed to read them, and nothing else (RWF_DSYNC, which needs no
+    /// flush of the device where it can write through). The parts lie one after the other from `pos` on;
     /// each is a multiple of a block on a direct file.
     Write {
         file: FileId,

@@ -1,5 +1,5 @@
-//! What it costs to check one batch of a producer: under `valgrind --tool=callgrind` in instructions,
-//! otherwise by the clock. Arguments: records in a batch, bytes of a value, batches.
+//! What it costs to check one batch of a producer: under `valgrind --tool=callgrind` in
+//! instructions, otherwise by the clock. Arguments: records in a batch, bytes of a value, batches.
 
 #![forbid(unsafe_code)]
 

@@ -32,9 +32,9 @@ pub(super) const BROKER: &[Setting] = &[
     setting("shards", Int, "0", Between(0, 1024), ReadOnly)
         .does("Threads that serve clients and own partitions; 0 means one for each allowed core."),
     setting("busy.poll.us", Int, "0", Between(0, 1_000_000), ReadOnly).does(
-        "How long a shard that has nothing to do keeps asking before it sleeps, in microseconds; 0: \
-         it sleeps at once. It saves the wake-up, and gathers nothing, for the lowest latency; a \
-         long time takes a whole core for each shard.",
+        "How long a shard that has nothing to do keeps asking before it sleeps, in microseconds; \
+         0: it sleeps at once. It saves the wake-up, and gathers nothing, for the lowest \
+         latency; a long time takes a whole core for each shard.",
     ),
     setting(
         "arena.bytes",
@@ -71,8 +71,8 @@ pub(super) const BROKER: &[Setting] = &[
     )
     .does(
         "Whether a commit asks that its writes be durable one by one (RWF_DSYNC) instead of \
-         flushing after them: one step instead of two. \"auto\" does so where every log directory's \
-         device writes through, or completes requests on the core that made them; elsewhere a \
-         busy core could hold up the end of such a write.",
+         flushing after them: one step instead of two. \"auto\" does so where every log \
+         directory's device writes through, or completes requests on the core that made them; \
+         elsewhere a busy core could hold up the end of such a write.",
     ),
 ];

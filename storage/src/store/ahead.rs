@@ -1,6 +1,6 @@
-//! Reading ahead for whoever reads a partition from one end to the other: what will be asked for next
-//! is read while the last answer is on its way. It has memory beside the arena, so that it never
-//! pushes a tail out of it.
+//! Reading ahead for whoever reads a partition from one end to the other: what will be asked for
+//! next is read while the last answer is on its way. It has memory beside the arena, so that it
+//! never pushes a tail out of it.
 
 use super::api::Fx;
 use super::read::{Goal, Look, READ_AHEAD_MAX, ReadJob, Stage, disk};
@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 /// So many bytes behind the last answer are held or under way.
 const AHEAD_BYTES: u64 = 2 << 20;
-/// Readers that are read ahead for at once; each may hold [`AHEAD_BYTES`], a read more, and the rest
-/// of an answer.
+/// Readers that are read ahead for at once; each may hold [`AHEAD_BYTES`], a read more, and the
+/// rest of an answer.
 const READERS_MAX: usize = 16;
 /// Ends of answers that are remembered, to tell a sequence from reads here and there.
 const TRAILS_MAX: usize = 64;
@@ -187,8 +187,8 @@ impl Store {
         }
     }
 
-    /// What was read ahead has come, or has failed: then whoever needs it reads it himself and finds
-    /// out why.
+    /// What was read ahead has come, or has failed: then whoever needs it reads it himself and
+    /// finds out why.
     pub(crate) fn end_ahead(
         &mut self,
         number: u64,

@@ -19,6 +19,17 @@ pub(crate) enum DurableBy {
     Journal,
 }
 
+impl DurableBy {
+    /// What is not converted is made durable by a sync of its own file only.
+    pub(crate) const fn of(converted: bool) -> Self {
+        if converted {
+            Self::Journal
+        } else {
+            Self::Write
+        }
+    }
+}
+
 /// An extent that a round wrote.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WrittenExtent {

@@ -497,11 +497,10 @@ impl Log {
                     sync: synced && at_most_flushed.is_none(),
                 };
                 let file = at_most_flushed.unwrap_or(file);
-                let follows = !synced || at_most_flushed.is_some();
-                let sync = follows.then_some(Op::Sync { file });
-                let script = Script::new()
-                    .then(vec![write])
-                    .then(sync.into_iter().collect());
+                let mut script = Script::new().then(vec![write]);
+                if !synced || at_most_flushed.is_some() {
+                    script = script.then(vec![Op::Sync { file }]);
+                }
                 Some((script, Step::Destaged { from }))
             }
             File::Open(_) if !segment.sums_busy && !full => sums_step(dir, &id, segment),

@@ -20,8 +20,8 @@ use reactor::op::{Now, Op};
 /// Bytes of full states that one round carries at most beside news.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
-/// How long news gather that nobody waits for, in ms: those of partitions that are durable enough in
-/// memory.
+/// How long news gather that nobody waits for, in ms: those of partitions that are durable enough
+/// in memory.
 const GATHER_MS: u64 = 10;
 
 /// Bulk that a partition may put between two of its full states: what recovery has to check.
@@ -547,12 +547,7 @@ impl Draft {
             if segment.allocated < to {
                 return Fit::Waits;
             }
-            // What is not converted is made durable by a sync of its own file only.
-            let durable_by = if to > segment.converted {
-                DurableBy::Write
-            } else {
-                DurableBy::Journal
-            };
+            let durable_by = DurableBy::of(to <= segment.converted);
             let (pos, parts, crc) = segment.begin_write(to);
             self.writes.push(Op::Write {
                 file,
