@@ -88,8 +88,8 @@ pub enum Op {
     Read { file: FileId, pos: u64, len: u32 },
     /// -> [`Done::Ok`] when every byte is written, and with `sync` durable as such, by itself:
     /// these bytes and what is needed to read them, and nothing else (RWF_DSYNC, which needs no
-    /// flush of the device where it can write through). The parts lie one after the other from `pos` on;
-    /// each is a multiple of a block on a direct file.
+    /// flush of the device where it can write through). The parts lie one after the other from
+    /// `pos` on; each is a multiple of a block on a direct file.
     Write {
         file: FileId,
         pos: u64,

@@ -142,7 +142,8 @@ impl Store {
         if vol.eager || self.stopping || vol.dirty.is_empty() {
             return true;
         }
-        let due = *vol.round_due.get_or_insert(now.mono.after_ms(GATHER_MS));
+        let later = || now.mono.after_ms(GATHER_MS);
+        let due = *vol.round_due.get_or_insert_with(later);
         fx.wake(due);
         due <= now.mono
     }
