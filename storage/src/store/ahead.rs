@@ -1,6 +1,6 @@
 //! Reading ahead for whoever reads a partition from one end to the other: what will be asked for
-//! next is read while the last answer is on its way. It has memory beside the arena, so that it
-//! never pushes a tail out of it.
+//! next is read while the last answer is on its way. When the arena is crowded all of it is given
+//! up, so that it never pushes a tail out.
 
 use super::api::Fx;
 use super::read::{Goal, Look, READ_AHEAD_MAX, ReadJob, Stage, disk};
@@ -102,6 +102,14 @@ impl Ahead {
         });
     }
 
+    /// Gives up everything that is not under way: memory is short.
+    pub(crate) fn relieve(&mut self) {
+        self.held.retain_mut(|held| {
+            held.rope = Rope::new(held.rope.end());
+            held.flight.is_some()
+        });
+    }
+
     /// The place of what is held for the reader who goes on at `at`, made if there is room. `rope`
     /// is what was read for the last answer.
     fn hold(&mut self, job: &ReadJob, at: u64, rope: Option<Rope>) -> Option<usize> {
@@ -117,6 +125,11 @@ impl Ahead {
             return Some(place);
         }
         let rope = rope.filter(|rope| rope.end() >= at)?;
+        // The same reader has left what he cannot come back to.
+        self.held.retain(|held| {
+            let left = held.base < job.base || held.rope.end() <= at;
+            held.slot != job.slot || held.flight.is_some() || !left
+        });
         (self.held.len() < READERS_MAX).then(|| {
             self.held.push(Held {
                 slot: job.slot,

@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::log::segment::File;
 use crate::types::Slot;
 use bytes::Bytes;
-use reactor::op::{Now, Op};
+use reactor::op::{ErrorKind, Now, Op};
 
 /// Bytes of full states that one round carries at most beside news.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
@@ -342,6 +342,9 @@ impl Store {
             self.break_journal(v, &failure.words(), fx);
             return;
         }
+        // What a failed flush has lost, the next one does not tell.
+        let mut first = outcome.failures.iter().filter(|failure| failure.step == 0);
+        self.vols[v].flush_failed |= first.any(|failure| failure.error.kind == ErrorKind::Medium);
         let mut written = Vec::new();
         let mut failed = false;
         for (at, extent) in end.extents.drain(..).enumerate() {

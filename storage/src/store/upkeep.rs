@@ -33,6 +33,10 @@ impl Store {
                 self.vols[v].close_at = None;
                 self.vols[v].closing = self.vols[v].journal.unclosed;
             }
+            if self.vols[v].round_due.is_some_and(|due| due <= now.mono) {
+                self.vols[v].round_due = None;
+                self.vols[v].eager = true;
+            }
             self.begin_round(v, now, fx);
         }
         self.tell_lock(now, fx);
@@ -100,6 +104,7 @@ impl Store {
             }
         }
         self.vols.iter_mut().for_each(|vol| vol.eager = true);
+        self.ahead.relieve();
         self.relieving = true;
     }
 
