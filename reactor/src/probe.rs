@@ -190,6 +190,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_device_is_asked_whether_its_flushes_end_soon() {
+        let disk = std::env::temp_dir().join(format!("ringlog-probe-{}", std::process::id()));
+        let queue = disk.join("queue");
+        let set = |name: &str, value: &str| std::fs::write(queue.join(name), value);
+        std::fs::create_dir_all(&queue).expect("a folder");
+        std::fs::create_dir_all(disk.join("mq/0")).expect("a folder");
+        for (name, plain, better) in [
+            ("write_cache", "write back\n", "write through\n"),
+            ("fua", "0\n", "1\n"),
+            ("rq_affinity", "1\n", "2\n"),
+        ] {
+            set(name, plain).expect("written");
+            assert!(!completes_near(&disk, 2), "{name}");
+            set(name, better).expect("written");
+            assert!(completes_near(&disk, 2), "{name}");
+            set(name, plain).expect("written");
+        }
+        std::fs::create_dir_all(disk.join("mq/1")).expect("a folder");
+        assert!(completes_near(&disk, 2) && !completes_near(&disk, 3));
+        std::fs::remove_dir_all(&disk).expect("removed");
+    }
+
+    #[test]
     fn every_cause_has_its_own_line() {
         let causes = [
             explain(libc::ENOSYS, Some(0)),

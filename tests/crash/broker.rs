@@ -45,8 +45,10 @@ impl Broker {
         let shards = chance.within(1, 4);
         let journal = *chance.pick(&[4_u64 << 20, 16 << 20, 64 << 20]);
         let recycle = *chance.pick(&[0_u64, 16 << 20, 256 << 20]);
+        let synced_writes = *chance.pick(&[false, true]);
         let settings = [
             format!("journal.bytes={journal}"),
+            format!("synced.writes={synced_writes}"),
             format!("recycle.bytes={recycle}"),
             "auto.create.topics.enable=false".to_owned(),
         ];

@@ -125,6 +125,31 @@ fn a_write_in_flight_may_be_found_in_any_part() {
     });
 }
 
+/// A write that is durable by itself says nothing of what was written beside it.
+#[test]
+fn a_synced_write_is_durable_and_nothing_else_is() {
+    let synced = |file, pos, byte| match write_op(file, pos, byte) {
+        Op::Write {
+            file, pos, parts, ..
+        } => Op::Write {
+            file,
+            pos,
+            parts,
+            sync: true,
+        },
+        other => other,
+    };
+    cut_after(&["B"], |bench| {
+        let file = written(bench);
+        bench.ok(synced(file, 0, b'B'));
+    });
+    cut_after(&["A", "B", "torn"], |bench| {
+        let file = written(bench);
+        bench.write(file, 0, b'B');
+        bench.ok(synced(file, 4096, b'C'));
+    });
+}
+
 #[test]
 fn nothing_after_a_failed_flush_saves_what_it_lost() {
     cut_after(&["A"], |bench| {
