@@ -77,6 +77,9 @@ pub(crate) struct Load {
     /// Threads of the load generator
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
+    /// The intended times and keys of every run with this number are the same
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,6 +142,7 @@ impl Load {
         }
         workload.acks = self.acks.unwrap_or(workload.acks);
         workload.idempotent |= self.idempotent;
+        workload.seed = self.seed.or(workload.seed);
         workload.keys = match self.keys {
             None => workload.keys,
             Some(0) => Keys::None,
@@ -246,7 +250,7 @@ mod tests {
         let all = asked(
             "--preset produce,endurance --rate 5000 --seconds 3 --linger-ms 0.5 --acks -1 \
              --partitions 2 --keys 9 --topic-setting retention.bytes=7 --topic-setting a.b=c=d \
-             --idle spin --idempotent",
+             --idle spin --idempotent --seed 7",
         )
         .expect("all is right");
         assert_eq!(all.len(), 2);
@@ -254,6 +258,7 @@ mod tests {
             assert_eq!(workload.measured, Duration::from_secs(3));
             assert_eq!(workload.linger, Duration::from_micros(500));
             assert_eq!((workload.acks, workload.partitions_per_topic), (-1, 2));
+            assert_eq!(workload.seed, Some(7));
             assert_eq!(workload.keys, Keys::Random { distinct: 9 });
             assert!(workload.idempotent && workload.idle == Idle::Spin);
             let settings = workload.topic_settings.iter();

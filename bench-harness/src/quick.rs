@@ -90,6 +90,7 @@ fn maximum() -> Workload {
         measured: Duration::from_secs(6),
         generator_threads: 1,
         idle: Idle::Park,
+        seed: None,
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct RunOptions {
     /// Writes the results, with the headroom of the load generator, for `report`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Leaves the headroom of the load generator out
+    #[arg(long)]
+    no_headroom: bool,
     /// Only measures what the load generator itself can do here
     #[arg(long)]
     headroom: bool,
@@ -64,7 +67,7 @@ pub(crate) fn command(options: &RunOptions) -> Outcome<()> {
         "not pinned".clone_into(&mut report.machine.generator_cores);
     }
     let mut progress = Progress::new();
-    if options.json.is_some() {
+    if options.json.is_some() && !options.no_headroom {
         report.headroom = headrooms(&workloads, &cores, &mut progress)?;
     }
     let mut cast = Cast::of(running, &cores);

@@ -25,6 +25,8 @@ use std::thread;
 use std::time::Duration;
 use worker::{AFTERWARDS, Worker};
 
+/// Seconds of a window: long enough that its p99.9 says something.
+const WINDOW: usize = 30;
 /// Before the first record, so that all threads stand ready.
 const LEAD_NS: u64 = 20_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -93,7 +95,7 @@ fn perform(
     let (outbox, inbox) = channel();
     let mut workers = Vec::new();
     for (producers, ends) in setup::shares(plan, control)? {
-        let seed = u64::from(plan.number) << 8 | workers.len() as u64;
+        let seed = plan.seed() << 8 | workers.len() as u64;
         let worker = Worker::new(plan, ends, producers, seed, outbox.clone());
         workers.push(worker.map_err(|error| Failure::new(format!("epoll: {error}")))?);
     }
@@ -127,6 +129,8 @@ fn perform(
 /// What the conductor has seen.
 struct Story {
     intervals: Vec<Interval>,
+    windows: Vec<Interval>,
+    window: Second,
     total: Second,
     cost: Option<Cost>,
     ended: u64,
@@ -136,9 +140,30 @@ impl Story {
     fn new() -> Self {
         Self {
             intervals: Vec::new(),
+            windows: Vec::new(),
+            window: Second::new(),
             total: Second::new(),
             cost: None,
             ended: 0,
+        }
+    }
+
+    /// Takes what happened in one second; so many of them are a window.
+    fn second(&mut self, interval: Interval, second: Second) {
+        self.window.merge(second);
+        self.intervals.push(interval);
+        if self.intervals.len().is_multiple_of(WINDOW)
+            && let Some(last) = self.intervals.last()
+        {
+            let mut window = std::mem::replace(&mut self.window, Second::new());
+            let broker = self.intervals.iter().rev().take(WINDOW);
+            self.windows.push(Interval {
+                broker_cpu_s: broker.map(|interval| interval.broker_cpu_s).sum(),
+                broker_memory_bytes: last.broker_memory_bytes,
+                broker_descriptors: last.broker_descriptors,
+                ..window.interval(last.at_s)
+            });
+            self.total.merge(window);
         }
     }
 
@@ -151,6 +176,7 @@ impl Story {
 
     fn run(mut self, plan: &Plan, mut tally: Tally, lost: u64) -> Run {
         let from = Plan::at(&plan.measure_from);
+        self.total.merge(self.window);
         let seconds = self.ended.saturating_sub(from) as f64 / 1e9;
         let mut counts = std::mem::take(&mut tally.counts);
         counts.acked = self.total.acked;
@@ -168,6 +194,7 @@ impl Story {
             send_delay: tally.send_delay.latency(),
             generator_delay: tally.loop_delay.latency(),
             intervals: self.intervals,
+            windows: self.windows,
             cost: self.cost,
             generator_cpu_s: tally.cpu_s,
             generator_busy: tally.busy,
@@ -273,8 +300,7 @@ fn receive(
         let end = (from + (number + 1) * SECOND_NS).min(to);
         let mut interval = second.interval(end.saturating_sub(from) as f64 / 1e9);
         observer.second(&mut interval);
-        story.intervals.push(interval);
-        story.total.merge(second);
+        story.second(interval, second);
     }
     true
 }

@@ -40,6 +40,12 @@ impl Plan {
         time >= Self::at(&self.measure_from) && time < Self::at(&self.measure_to)
     }
 
+    /// What the schedule is drawn from.
+    pub(crate) fn seed(&self) -> u64 {
+        let own = || u64::from(self.number);
+        self.workload.seed.unwrap_or_else(own)
+    }
+
     pub(crate) fn slot(&self, topic: usize, partition: u32) -> usize {
         topic * self.workload.partitions_per_topic as usize + partition as usize
     }

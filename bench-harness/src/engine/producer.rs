@@ -104,7 +104,7 @@ impl Producer {
             turn: number % partitions as u32,
             lanes,
             identity,
-            random: Random::new(u64::from(number) << 32 | u64::from(plan.number)),
+            random: Random::new(u64::from(number) << 32 | plan.seed()),
         }
     }
 

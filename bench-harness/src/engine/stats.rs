@@ -56,10 +56,10 @@ impl Times {
         Latency::of(&self.histogram)
     }
 
-    fn quantiles(&mut self) -> [u64; 3] {
+    fn quantiles(&mut self) -> [u64; 4] {
         self.flush();
         let at = |q| self.histogram.value_at_quantile(q);
-        [at(0.5), at(0.99), self.histogram.max()]
+        [at(0.5), at(0.99), at(0.999), self.histogram.max()]
     }
 }
 
@@ -95,8 +95,13 @@ impl Second {
     }
 
     pub(crate) fn interval(&mut self, at_s: f64) -> Interval {
-        let [ack_p50_us, ack_p99_us, ack_max_us] = self.ack.quantiles();
-        let [end_to_end_p50_us, end_to_end_p99_us, end_to_end_max_us] = self.end_to_end.quantiles();
+        let [ack_p50_us, ack_p99_us, ack_p999_us, ack_max_us] = self.ack.quantiles();
+        let [
+            end_to_end_p50_us,
+            end_to_end_p99_us,
+            end_to_end_p999_us,
+            end_to_end_max_us,
+        ] = self.end_to_end.quantiles();
         Interval {
             at_s,
             acked: self.acked,
@@ -105,9 +110,11 @@ impl Second {
             consumed_bytes: self.consumed_bytes,
             ack_p50_us,
             ack_p99_us,
+            ack_p999_us,
             ack_max_us,
             end_to_end_p50_us,
             end_to_end_p99_us,
+            end_to_end_p999_us,
             end_to_end_max_us,
             ..Interval::default()
         }

@@ -140,15 +140,35 @@ impl Scratch {
 
     /// The same from `depth` threads, each in its own stripe. CPU is not told: threads differ.
     pub(super) fn write_deep(&self, size: usize, depth: u64, time: Duration) -> io::Result<Sample> {
+        self.deep(size, depth, time, |piece, pos| {
+            self.file.write_all_at(piece.bytes(), pos)
+        })
+    }
+
+    /// Reads in the same way.
+    pub(super) fn read_deep(&self, size: usize, depth: u64, time: Duration) -> io::Result<Sample> {
+        self.deep(size, depth, time, |piece, pos| {
+            self.file.read_exact_at(piece.bytes_mut(), pos)
+        })
+    }
+
+    fn deep(
+        &self,
+        size: usize,
+        depth: u64,
+        time: Duration,
+        transfer: impl Fn(&mut Aligned, u64) -> io::Result<()> + Sync,
+    ) -> io::Result<Sample> {
         let stripe = self.len / depth;
         let began = std::time::Instant::now();
+        let transfer = &transfer;
         let parts = std::thread::scope(|scope| {
             let one = |lane: u64| {
-                let piece = Aligned::new(size);
+                let mut piece = Aligned::new(size);
                 let mut watch = Watch::start(time);
                 let mut pos = 0;
                 while watch.running() {
-                    self.file.write_all_at(piece.bytes(), lane * stripe + pos)?;
+                    transfer(&mut piece, lane * stripe + pos)?;
                     watch.count(1, size as u64);
                     pos = (pos + size as u64) % stripe;
                 }
@@ -157,7 +177,7 @@ impl Scratch {
             let lanes: Vec<_> = (0..depth).map(|n| scope.spawn(move || one(n))).collect();
             let joined = lanes.into_iter().map(|lane| lane.join());
             joined
-                .map(|part| part.unwrap_or_else(|_| Err(io::Error::other("a writer panicked"))))
+                .map(|part| part.unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))
                 .collect::<io::Result<Vec<Sample>>>()
         })?;
         Ok(Sample {

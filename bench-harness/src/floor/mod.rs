@@ -307,6 +307,10 @@ fn disk_probes<'a>(scratch: &'a Scratch, probes: &mut Vec<Probe<'a>>) {
         probes.push(probe("disk", named("read"), how, move |time| {
             scratch.read(size, time)
         }));
+        let how = "the same by four threads, each in its own quarter";
+        probes.push(probe("disk", named("read, depth 4"), how, move |time| {
+            scratch.read_deep(size, 4, time)
+        }));
     }
     for size in [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB] {
         let named = |what: &str| format!("{what}, {}", size_name(size));

@@ -1,7 +1,7 @@
-//! System calls, counted by the kernel's tracepoint at their entry.
+//! System calls, counted by the kernel at their entry, and instructions, counted by the processor.
 
 use super::process::threads;
-use perf_event::events::Tracepoint;
+use perf_event::events::{Event, Hardware, Tracepoint};
 use perf_event::{Builder, Counter};
 use std::fs;
 use std::io;
@@ -20,15 +20,27 @@ impl Calls {
                  on /sys/kernel/tracing"
             )
         })?);
+        Self::of(pid, |tid| count(event, tid, false))
+    }
+
+    /// Instructions in user space, which most virtual machines do not count.
+    pub(super) fn instructions(pid: u32) -> Result<Self, String> {
+        Self::of(pid, |tid| count(Hardware::INSTRUCTIONS, tid, true))
+    }
+
+    fn of(pid: u32, count: impl Fn(u32) -> io::Result<Counter>) -> Result<Self, String> {
         let mut calls = Self {
             counters: Vec::new(),
         };
         let tids = threads(pid).map_err(|error| format!("no threads of process {pid}: {error}"))?;
         for tid in tids {
-            match count(&event, tid) {
+            match count(tid) {
                 Ok(counter) => calls.counters.push(counter),
                 // It ended while we looked.
                 Err(error) if error.raw_os_error() == Some(3) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(2 | 95)) => {
+                    return Err(format!("this machine has no such counter ({error})"));
+                }
                 Err(error) => {
                     return Err(format!(
                         "perf_event_open was refused ({error}): be root, or lower \
@@ -54,13 +66,13 @@ fn tracepoint() -> io::Result<u64> {
     text.trim().parse().map_err(io::Error::other)
 }
 
-fn count(event: &Tracepoint, tid: u32) -> io::Result<Counter> {
+fn count(event: impl Event, tid: u32, user_only: bool) -> io::Result<Counter> {
     let tid = i32::try_from(tid).map_err(io::Error::other)?;
-    let mut counter = Builder::new(*event)
+    let mut counter = Builder::new(event)
         .observe_pid(tid)
         .any_cpu()
         .inherit(true)
-        .exclude_kernel(false)
+        .exclude_kernel(user_only)
         .build()?;
     counter.enable()?;
     Ok(counter)

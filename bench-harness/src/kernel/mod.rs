@@ -41,6 +41,7 @@ pub(crate) struct Meter {
     pid: u32,
     device: Option<Device>,
     calls: Result<Calls, String>,
+    instructions: Result<Calls, String>,
     before: Usage,
 }
 
@@ -49,11 +50,13 @@ impl Meter {
     pub(crate) fn begin(pid: u32, data: Option<&Path>) -> io::Result<Self> {
         let device = data.and_then(|path| Device::under(path).ok());
         let calls = Calls::begin(pid);
+        let instructions = Calls::instructions(pid);
         let before = Usage::of(pid, device.as_ref())?;
         Ok(Self {
             pid,
             device,
             calls,
+            instructions,
             before,
         })
     }
@@ -62,10 +65,13 @@ impl Meter {
     pub(crate) fn end(mut self) -> io::Result<Cost> {
         let after = Usage::of(self.pid, self.device.as_ref())?;
         let mut cost = after.since(&self.before);
-        match self.calls.as_mut().map(|calls| calls.count(self.pid)) {
-            Ok(Ok(calls)) => cost.syscalls = Some(calls),
-            Ok(Err(why)) => cost.not_counted.push(format!("system calls: {why}")),
+        match counted(&mut self.calls, self.pid) {
+            Ok(calls) => cost.syscalls = Some(calls),
             Err(why) => cost.not_counted.push(format!("system calls: {why}")),
+        }
+        match counted(&mut self.instructions, self.pid) {
+            Ok(instructions) => cost.instructions = Some(instructions),
+            Err(why) => cost.not_counted.push(format!("instructions: {why}")),
         }
         if cost.disk_written_bytes.is_none() {
             let why = "storage of the process: its /proc entry may not be read by this user";
@@ -76,6 +82,13 @@ impl Meter {
             cost.not_counted.push(why.to_owned());
         }
         Ok(cost)
+    }
+}
+
+fn counted(counters: &mut Result<Calls, String>, pid: u32) -> Result<u64, String> {
+    match counters {
+        Ok(counters) => counters.count(pid),
+        Err(why) => Err(why.clone()),
     }
 }
 

@@ -155,6 +155,7 @@ impl Usage {
             voluntary_switches: voluntary,
             involuntary_switches: involuntary,
             syscalls: None,
+            instructions: None,
             disk_read_bytes: more(self.read_bytes, before.read_bytes),
             disk_written_bytes: more(self.written_bytes, before.written_bytes),
             device_written_bytes: device(|traffic| traffic.written_bytes),

@@ -13,6 +13,9 @@ pub(crate) struct Cost {
     pub(crate) involuntary_switches: u64,
     /// System calls of all threads, counted by the kernel's tracepoint.
     pub(crate) syscalls: Option<u64>,
+    /// Instructions of all threads in user space, where the processor counts for this machine.
+    #[serde(default)]
+    pub(crate) instructions: Option<u64>,
     /// Bytes that the process caused to be read from and written to storage (/proc/PID/io).
     pub(crate) disk_read_bytes: Option<u64>,
     pub(crate) disk_written_bytes: Option<u64>,

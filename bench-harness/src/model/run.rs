@@ -22,6 +22,9 @@ pub(crate) struct Run {
     pub(crate) generator_delay: Latency,
     /// One a second, of the measured time.
     pub(crate) intervals: Vec<Interval>,
+    /// The same of every 30 seconds, where so many were measured; what is left over is in none.
+    #[serde(default)]
+    pub(crate) windows: Vec<Interval>,
     /// What the broker used meanwhile; none where its process is not on this machine.
     pub(crate) cost: Option<Cost>,
     /// CPU of the load generator in seconds.
@@ -60,7 +63,7 @@ pub(crate) struct Counts {
     pub(crate) reconnects: u64,
 }
 
-/// What happened in one second.
+/// What happened in one second, or in one window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// Its end, in seconds after the beginning of the measured time.
@@ -71,9 +74,13 @@ pub(crate) struct Interval {
     pub(crate) consumed_bytes: u64,
     pub(crate) ack_p50_us: u64,
     pub(crate) ack_p99_us: u64,
+    #[serde(default)]
+    pub(crate) ack_p999_us: u64,
     pub(crate) ack_max_us: u64,
     pub(crate) end_to_end_p50_us: u64,
     pub(crate) end_to_end_p99_us: u64,
+    #[serde(default)]
+    pub(crate) end_to_end_p999_us: u64,
     pub(crate) end_to_end_max_us: u64,
     /// CPU of the broker in seconds; none if its process is not on this machine.
     pub(crate) broker_cpu_s: Option<f64>,

@@ -35,6 +35,9 @@ pub(crate) struct Workload {
     pub(crate) measured: Duration,
     pub(crate) generator_threads: u32,
     pub(crate) idle: Idle,
+    /// Repeats the schedule of another run with the same one; without it each run has its own.
+    #[serde(default)]
+    pub(crate) seed: Option<u64>,
 }
 
 /// When records are sent.

@@ -32,6 +32,15 @@ impl Metric {
         Spread::of(values.collect())
     }
 
+    /// The same where no round is valid: to be marked as such.
+    pub(crate) fn refuted(&self, measured: &Measured) -> Option<Spread> {
+        if measured.rounds.iter().any(valid) {
+            return None;
+        }
+        let values = measured.rounds.iter().filter_map(self.of);
+        Spread::of(values.filter(|value| value.is_finite()).collect())
+    }
+
     /// How many times better `first` is than `other`, round by round; below 1 it is worse.
     pub(crate) fn factor(&self, first: &Measured, other: &Measured) -> Option<Spread> {
         let rounds = first.rounds.iter().zip(&other.rounds);
@@ -209,6 +218,9 @@ pub(crate) const METRICS: &[Metric] = &[
         Lower,
         |run| Some(run.cost.as_ref()?.syscalls? as f64 * 1e3 / records(run)?),
     ),
+    metric("instructions per record", Unit::Count, Lower, |run| {
+        Some(run.cost.as_ref()?.instructions? as f64 / records(run)?)
+    }),
     metric(
         "context switches per 1,000 records",
         Unit::Count,
@@ -251,7 +263,8 @@ pub(crate) fn metrics_of<'a>(
     METRICS.iter().filter(move |metric| {
         // What was asked for at a given rate says nothing but that the broker kept up.
         let asked = paced && metric.better == Higher && metric.unit == Unit::BytesRate;
-        !asked && brokers.iter().any(|broker| metric.spread(broker).is_some())
+        let known = |broker| metric.spread(broker).or_else(|| metric.refuted(broker));
+        !asked && brokers.iter().any(|broker| known(broker).is_some())
     })
 }
 

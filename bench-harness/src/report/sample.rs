@@ -30,6 +30,7 @@ pub(crate) fn workload(name: &str) -> Workload {
         measured: Duration::from_secs(10),
         generator_threads: 1,
         idle: Idle::Park,
+        seed: None,
     }
 }
 
@@ -67,9 +68,11 @@ pub(crate) fn run(acked: u64, typical_us: u64, seed: u64) -> Run {
             consumed_bytes: bytes / 10,
             ack_p50_us: typical_us,
             ack_p99_us: (typical_us as f64 * 1.6 * wave) as u64,
+            ack_p999_us: typical_us * 5,
             ack_max_us: typical_us * 9,
             end_to_end_p50_us: typical_us * 3 / 2,
             end_to_end_p99_us: (typical_us as f64 * 2.1 * wave) as u64,
+            end_to_end_p999_us: typical_us * 6,
             end_to_end_max_us: typical_us * 11,
             broker_cpu_s: Some(0.9),
             broker_memory_bytes: Some(200 << 20),
@@ -94,12 +97,14 @@ pub(crate) fn run(acked: u64, typical_us: u64, seed: u64) -> Run {
         ack,
         end_to_end,
         intervals: (1..=10).map(second).collect(),
+        windows: Vec::new(),
         cost: Some(Cost {
             user_s: 1.0 + typical_us as f64 / 700.0,
             system_s: 2.0 + typical_us as f64 / 500.0,
             voluntary_switches: 9_000,
             involuntary_switches: 1_200,
             syscalls: Some(acked / 400),
+            instructions: None,
             disk_read_bytes: Some(0),
             disk_written_bytes: Some(bytes + bytes / 50),
             device_written_bytes: Some(bytes + bytes / 40),

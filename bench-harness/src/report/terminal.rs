@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal, Write};
 const NAME_WIDTH: usize = 42;
 const VALUE_WIDTH: usize = 12;
 const FACTOR_WIDTH: usize = 22;
+/// Before a figure of rounds none of which is valid.
+const REFUTED: &str = "✗ ";
 
 /// Colours, where somebody looks who can see them.
 #[derive(Clone, Copy)]
@@ -94,6 +96,10 @@ fn table(text: &mut String, comparison: &Comparison, ink: Ink) {
         }
         line(text, &row);
     }
+    if !brokers.iter().all(|broker| broker.rounds.iter().any(valid)) {
+        let legend = "  ✗: not valid, for the reasons below";
+        line(text, &ink.soft(legend));
+    }
     if brokers.len() > 1 {
         let rounds = first.rounds.len();
         let name = &first.broker.name;
@@ -115,10 +121,11 @@ fn table(text: &mut String, comparison: &Comparison, ink: Ink) {
 }
 
 fn value(metric: &Metric, measured: &Measured) -> String {
-    match metric.spread(measured) {
-        Some(spread) => metric.unit.show(spread.median),
-        None if !measured.rounds.iter().any(valid) => "not valid".to_owned(),
-        None => "–".to_owned(),
+    match (metric.spread(measured), metric.refuted(measured)) {
+        (Some(spread), _) => metric.unit.show(spread.median),
+        (None, Some(spread)) => format!("{REFUTED}{}", metric.unit.show(spread.median)),
+        (None, None) if !measured.rounds.iter().any(valid) => "not valid".to_owned(),
+        (None, None) => "–".to_owned(),
     }
 }
 
@@ -331,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_is_not_shown_as_a_number() {
+    fn what_is_not_valid_is_marked_in_every_row_and_says_why() {
         let mut comparison = sample::comparison(sample::workload("w"));
         for run in &mut comparison.brokers[1].rounds {
             run.doubts.push(Doubt {
@@ -345,7 +352,12 @@ mod tests {
         let row = text
             .lines()
             .find(|line| line.contains("records acknowledged"));
-        assert!(row.is_some_and(|row| row.contains("not valid")), "{text}");
+        assert!(row.is_some_and(|row| row.contains("✗ 410 k/s")), "{text}");
+        assert!(text.contains("✗: not valid"), "{text}");
+        assert!(
+            !text.contains('×') || !text.contains("4.9×"),
+            "no factor of it: {text}"
+        );
         assert!(
             text.contains("not valid: kafka, round 1, 2, 3, 4, 5: It disappeared."),
             "{text}"

@@ -108,6 +108,7 @@ fn workload(batch_bytes: u32, linger: Duration) -> Workload {
         measured: WINDOW,
         generator_threads: 1,
         idle: Idle::Park,
+        seed: None,
     }
 }
 

@@ -61,6 +61,7 @@ struct Own {
     distinct_keys: Option<u32>,
     threads: Option<u32>,
     idle: Option<Idle>,
+    seed: Option<u64>,
     #[serde(default)]
     topic_settings: BTreeMap<String, String>,
 }
@@ -123,6 +124,7 @@ fn parse(text: &str, name: &str) -> Result<Workload, String> {
         measured: Duration::from_secs_f64(60.0 * file.test_duration_minutes),
         generator_threads: own.threads.unwrap_or(base.generator_threads),
         idle: own.idle.unwrap_or(base.idle),
+        seed: own.seed,
         ..base
     })
 }

@@ -29,6 +29,7 @@ pub(super) fn basic() -> Workload {
         measured: Duration::from_secs(20),
         generator_threads: 1,
         idle: Idle::Park,
+        seed: None,
     }
 }
 

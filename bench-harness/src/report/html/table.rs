@@ -100,8 +100,8 @@ fn factor_text(factor: Spread) -> String {
 }
 
 fn cell(metric: &Metric, measured: &Measured) -> String {
-    match metric.spread(measured) {
-        Some(spread) => {
+    match (metric.spread(measured), metric.refuted(measured)) {
+        (Some(spread), _) => {
             let shown = |value| escaped(&metric.unit.show(value));
             let all = if spread.rounds > 1 {
                 let (low, high) = (shown(spread.min), shown(spread.max));
@@ -111,8 +111,14 @@ fn cell(metric: &Metric, measured: &Measured) -> String {
             };
             format!("<td{all}>{}</td>", shown(spread.median))
         }
-        None if !measured.rounds.iter().any(valid) => "<td class=\"none\">not valid</td>".into(),
-        None => "<td class=\"none\">–</td>".into(),
+        (None, Some(spread)) => format!(
+            "<td class=\"none\"><s>{}</s> not valid</td>",
+            escaped(&metric.unit.show(spread.median))
+        ),
+        (None, None) if !measured.rounds.iter().any(valid) => {
+            "<td class=\"none\">not valid</td>".into()
+        }
+        (None, None) => "<td class=\"none\">–</td>".into(),
     }
 }
 
