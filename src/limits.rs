@@ -35,6 +35,9 @@ pub const REPLAY_READ_BYTES_MAX: usize = 1 << 20;
 
 /// Most shards: shard numbers above are reserved for the control thread and internal answers.
 pub const SHARDS_MAX: u16 = 1024;
+/// Highest number of a node that shows its shards as brokers: the millions of a broker id are the
+/// shard then.
+pub const NODE_ID_WITH_SHARDS_MAX: i32 = 999_999;
 
 /// Bytes of one connection's requests that are received and not yet answered; a single request may
 /// be longer (`socket.request.max.bytes`).

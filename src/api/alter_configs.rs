@@ -47,10 +47,17 @@ impl Outcome {
 ///
 /// # Errors
 /// Kinds of resources that this broker has no settings for.
-pub(super) fn resource(kind: i8, name: &str) -> Result<Resource, Outcome> {
+pub(super) fn resource(cx: &Cx<'_>, kind: i8, name: &str) -> Result<Resource, Outcome> {
     match kind {
         TOPIC => Ok(Resource::Topic(name.to_owned())),
-        BROKER => Ok(Resource::Broker(name.to_owned())),
+        BROKER => {
+            // Shards have the settings of their node.
+            let own = cx.image.node_id;
+            let id = name.parse::<i32>().ok();
+            let node = id.filter(|id| *id != own && cx.settings.is_node(*id, own));
+            let name = node.map_or_else(|| name.to_owned(), |_| own.to_string());
+            Ok(Resource::Broker(name))
+        }
         BROKER_LOGGER | CLIENT_METRICS | GROUP => {
             let message = format!("Settings of resource type {kind} cannot be altered here.");
             Err(Outcome::new(Code::INVALID_REQUEST, message))
@@ -93,7 +100,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
             resource_name: asked.resource_name.clone(),
             ..Default::default()
         };
-        match resource(asked.resource_type, &asked.resource_name) {
+        match resource(cx, asked.resource_type, &asked.resource_name) {
             Ok(resource) => {
                 let config = |config: &net::wire::alter_configs::AlterableConfig| {
                     (

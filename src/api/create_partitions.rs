@@ -7,7 +7,7 @@ use crate::cluster::error::{Error, ErrorKind};
 use crate::shard::mail::{Answer, Call};
 
 use super::error::Code;
-use super::{Cx, Handled};
+use super::{Cx, Handled, topics};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
@@ -17,10 +17,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         .map(|topic| MorePartitions {
             name: topic.name.to_string(),
             count: topic.count,
-            assignments: topic
-                .assignments
-                .as_ref()
-                .map(|all| all.iter().map(|one| one.broker_ids.clone()).collect()),
+            assignments: topic.assignments.as_ref().map(|all| {
+                all.iter()
+                    .map(|one| topics::nodes(cx, &one.broker_ids))
+                    .collect()
+            }),
         })
         .collect();
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();

@@ -16,7 +16,11 @@ use super::{Cx, FinishCx, Handled, describe_configs, topics};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let asked: Vec<NewTopic> = request.topics.iter().map(new_topic).collect();
+    let asked: Vec<NewTopic> = request
+        .topics
+        .iter()
+        .map(|topic| new_topic(cx, topic))
+        .collect();
     let command = Command::CreateTopics {
         topics: asked.clone(),
         validate_only: request.validate_only,
@@ -47,7 +51,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     })
 }
 
-fn new_topic(topic: &CreatableTopic) -> NewTopic {
+fn new_topic(cx: &Cx<'_>, topic: &CreatableTopic) -> NewTopic {
     NewTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
@@ -55,7 +59,7 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
         assignments: topic
             .assignments
             .iter()
-            .map(|one| (one.partition_index, one.broker_ids.clone()))
+            .map(|one| (one.partition_index, topics::nodes(cx, &one.broker_ids)))
             .collect(),
         configs: topic
             .configs

@@ -3,6 +3,8 @@
 use net::wire::Str;
 use net::wire::describe_cluster::{DescribeClusterBroker, Request, Response};
 
+use crate::shard::endpoints::Endpoint;
+
 use super::error::Code;
 use super::{Cx, Handled, topics};
 
@@ -11,7 +13,7 @@ const CONTROLLERS: i8 = 2;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let endpoint = cx.settings.endpoint(cx.local);
+    let brokers = cx.brokers();
     let mut response = Response {
         endpoint_type: request.endpoint_type,
         ..Default::default()
@@ -19,14 +21,15 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     match request.endpoint_type {
         BROKERS => {
             response.cluster_id = Str::from(&*cx.image.cluster_id);
-            response.controller_id = cx.image.node_id;
-            response.brokers.push(DescribeClusterBroker {
-                broker_id: cx.image.node_id,
+            response.controller_id = brokers.controller().0;
+            let broker = |(broker_id, endpoint): (i32, Endpoint)| DescribeClusterBroker {
+                broker_id,
                 host: endpoint.host,
                 port: endpoint.port,
                 rack: cx.settings.rack(),
                 is_fenced: false,
-            });
+            };
+            response.brokers = brokers.all().map(broker).collect();
         }
         CONTROLLERS => {
             // KIP-919: the endpoints of controllers are asked of controllers only.

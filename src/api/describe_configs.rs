@@ -78,7 +78,7 @@ fn described(cx: &Cx<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Desc
 fn own_broker(cx: &Cx<'_>, name: &str) -> Result<(), Refused> {
     let own = cx.image.node_id;
     match name.parse::<i32>() {
-        Ok(id) if id == own => Ok(()),
+        Ok(id) if cx.settings.is_node(id, own) => Ok(()),
         Ok(_) => {
             let message = format!(
                 "Unexpected broker id, expected {own} or empty string, but received {name}"

@@ -26,8 +26,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         };
         topics.into_iter().flat_map(of).collect()
     });
-    let mut calls: Vec<_> = (0..cx.shards).map(|shard| (shard, Call::LogDirs)).collect();
-    calls.push((0, Call::Spaces));
+    let shards = cx.brokers().listed();
+    // Every shard sees the same file systems.
+    let spaces = (shards.start, Call::Spaces);
+    let mut calls: Vec<_> = shards.map(|shard| (shard, Call::LogDirs)).collect();
+    calls.push(spaces);
     Handled::work(cx, calls, move |cx, answers| {
         let (mut all, mut spaces) = (LogDirs::default(), Vec::new());
         for answer in answers {

@@ -18,7 +18,7 @@ const LATEST: i64 = -1;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let endpoint = cx.settings.endpoint(cx.local);
+    let (_, endpoint) = cx.brokers().controller();
     let known = matches!(request.topics.as_slice(), [topic] if topic.topic_name == METADATA_TOPIC
         && matches!(topic.partitions.as_slice(), [part] if part.partition_index == 0));
     if !known {

@@ -10,12 +10,14 @@ use net::wire::describe_topic_partitions::{
 
 use crate::cluster::image::{Partition, Topic};
 use crate::cluster::name;
+use crate::shard::endpoints::Brokers;
 
 use super::error::Code;
 use super::{Cx, Handled, ReplyHeader, topics};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
+    let brokers = cx.brokers();
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut room = limit.min(cx.broker.described_partitions_max).max(1);
     let mut names: Vec<Str> = if request.topics.is_empty() {
@@ -58,7 +60,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         let first = first.map_or(0, |cursor| {
             usize::try_from(cursor.partition_index).unwrap_or(0)
         });
-        let (described, next) = describe(topic, first, room);
+        let (described, next) = describe(cx, &brokers, topic, first, room);
         room -= described.partitions.len();
         response.topics.push(described);
         if let Some(partition_index) = next {
@@ -73,15 +75,18 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
 }
 
 fn describe(
+    cx: &Cx<'_>,
+    brokers: &Brokers,
     topic: &Arc<Topic>,
     first: usize,
     room: usize,
 ) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
-    let indexed = (0_i32..).zip(&topic.partitions).skip(first);
-    let partitions: Vec<_> = indexed
-        .take(room)
-        .map(|(at, part)| partition(at, part))
-        .collect();
+    let placed = topic.ids().zip(&topic.partitions).skip(first);
+    let placed = placed.take(room).map(|(id, part)| {
+        let shard = cx.image.owner(id, cx.shards);
+        partition(brokers, shard, id.index, part)
+    });
+    let partitions: Vec<_> = placed.collect();
     let next = first + partitions.len();
     let next = (next < topic.partitions.len()).then(|| i32::try_from(next).unwrap_or(i32::MAX));
     let described = DescribeTopicPartitionsResponseTopic {
@@ -123,14 +128,19 @@ fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
     }
 }
 
-fn partition(index: i32, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
+fn partition(
+    brokers: &Brokers,
+    shard: u16,
+    index: i32,
+    partition: &Partition,
+) -> DescribeTopicPartitionsResponsePartition {
     DescribeTopicPartitionsResponsePartition {
         error_code: 0,
         partition_index: index,
-        leader_id: partition.leader,
+        leader_id: brokers.holder(partition.leader, shard),
         leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.isr.clone(),
+        replica_nodes: brokers.holders(&partition.replicas, shard),
+        isr_nodes: brokers.holders(&partition.isr, shard),
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
         offline_replicas: Vec::new(),

@@ -5,10 +5,13 @@ use net::wire::Str;
 use net::wire::find_coordinator::{Coordinator, Request, Response};
 
 use crate::cluster::name::CONSUMER_OFFSETS;
-use crate::shard::settings::Endpoint;
+use crate::shard::endpoints::{Brokers, Endpoint};
 
 use super::error::{self, Code};
-use super::{Cx, Handled, ReplyHeader, groups};
+use super::{Cx, FinishCx, Handled, ReplyHeader, groups};
+
+/// A coordinator's broker, or why there is none.
+type Found = Result<(i32, Endpoint), (Code, &'static str)>;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -16,41 +19,40 @@ const SHARE: i8 = 2;
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let endpoint = cx.settings.endpoint(cx.local);
+    let brokers = cx.brokers();
     if request.key_type != GROUP {
         let why = if (TRANSACTION..=SHARE).contains(&request.key_type) {
             "Only group coordinators exist on this broker: no transactions, no share groups."
         } else {
             error::INVALID_REQUEST
         };
-        return reply(to, &request, Err((Code::INVALID_REQUEST, why)));
+        let refused = |_: &str| Err((Code::INVALID_REQUEST, why));
+        return reply(to, &request, &refused);
     }
     if cx.image.topic(CONSUMER_OFFSETS).is_some() {
-        let node = (cx.image.node_id, endpoint);
-        return reply(to, &request, Ok(&node));
+        return found(&cx.finish(), to, &request, &brokers);
     }
     let calls = vec![groups::create_offsets_topic(cx)];
-    Handled::work(cx, calls, move |cx, _| {
-        match cx.image.topic(CONSUMER_OFFSETS) {
-            Some(_) => reply(to, &request, Ok(&(cx.image.node_id, endpoint))),
-            None => {
-                let why = "The coordinator is not available.";
-                reply(to, &request, Err((Code::COORDINATOR_NOT_AVAILABLE, why)))
-            }
-        }
-    })
+    Handled::work(cx, calls, move |cx, _| found(cx, to, &request, &brokers))
 }
 
-fn reply(
-    to: ReplyHeader,
-    request: &Request,
-    node: Result<&(i32, Endpoint), (Code, &'static str)>,
-) -> Handled {
-    let one = |key: Str| match node {
+fn found(cx: &FinishCx<'_>, to: ReplyHeader, request: &Request, brokers: &Brokers) -> Handled {
+    let of = |group: &str| match groups::partition(cx.image, group) {
+        Some(id) => Ok(brokers.of(cx.image.owner(id, cx.shards))),
+        None => {
+            let why = "The coordinator is not available.";
+            Err((Code::COORDINATOR_NOT_AVAILABLE, why))
+        }
+    };
+    reply(to, request, &of)
+}
+
+fn reply(to: ReplyHeader, request: &Request, of: &dyn Fn(&str) -> Found) -> Handled {
+    let one = |key: Str| match of(&key) {
         Ok((node_id, endpoint)) => Coordinator {
             key,
-            node_id: *node_id,
-            host: endpoint.host.clone(),
+            node_id,
+            host: endpoint.host,
             port: endpoint.port,
             error_code: 0,
             error_message: Some(Str::from_static(if to.version >= 4 { "" } else { "NONE" })),

@@ -6,6 +6,7 @@ use net::wire::Str;
 
 use crate::cluster;
 use crate::cluster::command::Command;
+use crate::cluster::image::Image;
 use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::cluster::placement;
 use crate::coordinator::group::{Client, GroupAnswer, GroupCall};
@@ -21,21 +22,22 @@ use super::error::Code;
 /// `NOT_COORDINATOR` while the offsets topic does not exist: the client looks for the coordinator,
 /// and that makes it.
 pub(super) fn call(cx: &Cx<'_>, group: &str, call: GroupCall) -> Result<(u16, Call), Code> {
-    let topic = cx
-        .image
-        .topic(CONSUMER_OFFSETS)
-        .ok_or(Code::NOT_COORDINATOR)?;
-    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let partition = placement::group_partition(group, count);
-    let id = PartitionId {
-        topic: topic.id,
-        index: partition,
-    };
+    let id = partition(cx.image, group).ok_or(Code::NOT_COORDINATOR)?;
     let call = Call::Group {
-        partition,
+        partition: id.index,
         call: Box::new(call),
     };
     Ok((cx.image.owner(id, cx.shards), call))
+}
+
+/// The partition of the offsets topic that holds `group`, if the topic exists.
+pub(super) fn partition(image: &Image, group: &str) -> Option<PartitionId> {
+    let topic = image.topic(CONSUMER_OFFSETS)?;
+    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    Some(PartitionId {
+        topic: topic.id,
+        index: placement::group_partition(group, count),
+    })
 }
 
 /// Creates the topic of committed offsets.

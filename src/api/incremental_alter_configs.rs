@@ -15,7 +15,8 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let mut places = Vec::new();
     let mut changes = Vec::new();
     for asked in &request.resources {
-        let parsed = resource(asked.resource_type, &asked.resource_name).and_then(|resource| {
+        let resource = resource(cx, asked.resource_type, &asked.resource_name);
+        let parsed = resource.and_then(|resource| {
             let changes = asked.configs.iter().map(change).collect::<Result<_, _>>()?;
             Ok(ResourceChange { resource, changes })
         });

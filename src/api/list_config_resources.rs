@@ -3,6 +3,8 @@
 use net::wire::Str;
 use net::wire::list_config_resources::{ConfigResource, Request, Response};
 
+use crate::shard::endpoints::Endpoint;
+
 use super::alter_configs::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use super::error::Code;
 use super::{Cx, Handled};
@@ -21,14 +23,14 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         response.error_code = Code::UNSUPPORTED_VERSION.0;
         return to.reply(|w, version| response.encode(w, version));
     }
-    let node = Str::from(cx.image.node_id.to_string());
-    for (kind, name) in [(BROKER, &node), (BROKER_LOGGER, &node)] {
+    let brokers = cx.brokers();
+    for kind in [BROKER, BROKER_LOGGER] {
         if kinds.contains(&kind) {
-            let resource_name = name.clone();
-            response.config_resources.push(ConfigResource {
-                resource_name,
+            let broker = |(id, _): (i32, Endpoint)| ConfigResource {
+                resource_name: Str::from(id.to_string()),
                 resource_type: kind,
-            });
+            };
+            response.config_resources.extend(brokers.all().map(broker));
         }
     }
     if kinds.contains(&TOPIC) {

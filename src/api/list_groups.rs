@@ -28,7 +28,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
             },
         )
     };
-    let calls = (0..cx.shards).map(call).collect();
+    let calls = cx.brokers().listed().map(call).collect();
     Handled::work(cx, calls, move |_, answers| {
         let mut response = Response::default();
         for answer in groups::answers(answers) {

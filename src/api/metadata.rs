@@ -11,18 +11,19 @@ use net::wire::{Str, Uuid};
 use crate::cluster::command::Command;
 use crate::cluster::image::{Image, Partition, Topic};
 use crate::cluster::name;
+use crate::shard::endpoints::{Brokers, Endpoint};
 use crate::shard::mail::{Answer, Call};
-use crate::shard::settings::Endpoint;
+use storage::types::PartitionId;
 
 use super::error::Code;
 use super::{Cx, FinishCx, Handled, ReplyHeader, topics};
 
 pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
-    let endpoint = cx.settings.endpoint(cx.local);
+    let brokers = cx.brokers();
     let missing = missing(cx, &request);
     if missing.is_empty() {
-        return reply(&cx.finish(), to, &request, &endpoint, &[]);
+        return reply(&cx.finish(), to, &request, &brokers, &[]);
     }
     // Kafka answers UNKNOWN_TOPIC_OR_PARTITION now and lets the client ask again, which some
     // clients do not; here the request that creates a topic is answered with it.
@@ -36,7 +37,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     };
     let calls = vec![(0, Call::Control(Box::new(command)))];
     Handled::work(cx, calls, move |cx, answers| {
-        reply(cx, to, &request, &endpoint, &failures(answers))
+        reply(cx, to, &request, &brokers, &failures(answers))
     })
 }
 
@@ -83,20 +84,22 @@ fn reply(
     cx: &FinishCx<'_>,
     to: ReplyHeader,
     request: &Request,
-    endpoint: &Endpoint,
+    brokers: &Brokers,
     failed: &[(String, Code)],
 ) -> Handled {
+    let told = Told {
+        image: cx.image,
+        brokers,
+        shards: cx.shards,
+        operations: request.include_topic_authorized_operations,
+    };
     let image = cx.image;
-    let operations = request.include_topic_authorized_operations;
     let everything = match &request.topics {
         None => true,
         Some(topics) => to.version == 0 && topics.is_empty(),
     };
     let topics: Vec<MetadataResponseTopic> = if everything {
-        let mut all: Vec<_> = image
-            .topics()
-            .map(|topic| described(topic, operations))
-            .collect();
+        let mut all: Vec<_> = image.topics().map(|topic| told.described(topic)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     } else {
@@ -105,18 +108,19 @@ fn reply(
         let asked = request.topics.iter().flatten();
         asked
             .filter(|topic| seen.insert((topic.topic_id, topic.name.clone())))
-            .map(|topic| one(image, topic, to.version, operations, failed))
+            .map(|topic| told.one(topic, to.version, failed))
             .collect()
     };
+    let broker = |(node_id, endpoint): (i32, Endpoint)| MetadataResponseBroker {
+        node_id,
+        host: endpoint.host,
+        port: endpoint.port,
+        rack: cx.settings.rack(),
+    };
     let response = Response {
-        brokers: vec![MetadataResponseBroker {
-            node_id: image.node_id,
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            rack: cx.settings.rack(),
-        }],
+        brokers: brokers.all().map(broker).collect(),
         cluster_id: Some(Str::from(&*image.cluster_id)),
-        controller_id: image.node_id,
+        controller_id: brokers.controller().0,
         topics,
         cluster_authorized_operations: if request.include_cluster_authorized_operations {
             topics::CLUSTER_OPERATIONS
@@ -128,71 +132,80 @@ fn reply(
     to.reply(|w, version| response.encode(w, version))
 }
 
-fn one(
-    image: &Image,
-    asked: &MetadataRequestTopic,
-    version: i16,
+/// What topics are told by.
+struct Told<'a> {
+    image: &'a Image,
+    brokers: &'a Brokers,
+    shards: u16,
+    /// Whether the client wants to know what it may do.
     operations: bool,
-    failed: &[(String, Code)],
-) -> MetadataResponseTopic {
-    let by_id = asked.topic_id != Uuid::default();
-    let found = match &asked.name {
-        _ if by_id => image.topic_by_id(topics::topic_id(asked.topic_id)),
-        Some(name) => image.topic(name),
-        None => None,
-    };
-    if let Some(topic) = found {
-        return described(topic, operations);
-    }
-    let name = asked.name.as_ref().map(|name| name.detached());
-    let code = match &name {
-        _ if by_id => Code::UNKNOWN_TOPIC_ID,
-        Some(name) if name::check(name).is_err() => Code::INVALID_TOPIC,
-        Some(name) => failed
-            .iter()
-            .find(|(failed, _)| failed == &**name)
-            .map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |(_, code)| *code),
-        None => Code::UNKNOWN_TOPIC_ID,
-    };
-    MetadataResponseTopic {
-        error_code: code.0,
-        // Null is legal from version 12 on only, and there only for ids.
-        name: if by_id && version >= 12 {
-            None
-        } else {
-            Some(name.unwrap_or_default())
-        },
-        topic_id: asked.topic_id,
-        ..Default::default()
-    }
 }
 
-fn described(topic: &Topic, operations: bool) -> MetadataResponseTopic {
-    let indexed = (0_i32..).zip(&topic.partitions);
-    MetadataResponseTopic {
-        error_code: 0,
-        name: Some(Str::from(&*topic.name)),
-        topic_id: topics::uuid(topic.id),
-        is_internal: topic.is_internal(),
-        partitions: indexed
-            .map(|(index, part)| partition(index, part))
-            .collect(),
-        topic_authorized_operations: if operations {
-            topics::TOPIC_OPERATIONS
-        } else {
-            topics::OPERATIONS_NOT_ASKED
-        },
+impl Told<'_> {
+    fn one(
+        &self,
+        asked: &MetadataRequestTopic,
+        version: i16,
+        failed: &[(String, Code)],
+    ) -> MetadataResponseTopic {
+        let by_id = asked.topic_id != Uuid::default();
+        let found = match &asked.name {
+            _ if by_id => self.image.topic_by_id(topics::topic_id(asked.topic_id)),
+            Some(name) => self.image.topic(name),
+            None => None,
+        };
+        if let Some(topic) = found {
+            return self.described(topic);
+        }
+        let name = asked.name.as_ref().map(|name| name.detached());
+        let code = match &name {
+            _ if by_id => Code::UNKNOWN_TOPIC_ID,
+            Some(name) if name::check(name).is_err() => Code::INVALID_TOPIC,
+            Some(name) => failed
+                .iter()
+                .find(|(failed, _)| failed == &**name)
+                .map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |(_, code)| *code),
+            None => Code::UNKNOWN_TOPIC_ID,
+        };
+        MetadataResponseTopic {
+            error_code: code.0,
+            // Null is legal from version 12 on only, and there only for ids.
+            name: if by_id && version >= 12 {
+                None
+            } else {
+                Some(name.unwrap_or_default())
+            },
+            topic_id: asked.topic_id,
+            ..Default::default()
+        }
     }
-}
 
-fn partition(index: i32, partition: &Partition) -> MetadataResponsePartition {
-    MetadataResponsePartition {
-        error_code: 0,
-        partition_index: index,
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.isr.clone(),
-        offline_replicas: Vec::new(),
+    fn described(&self, topic: &Topic) -> MetadataResponseTopic {
+        let placed = topic.ids().zip(&topic.partitions);
+        MetadataResponseTopic {
+            error_code: 0,
+            name: Some(Str::from(&*topic.name)),
+            topic_id: topics::uuid(topic.id),
+            is_internal: topic.is_internal(),
+            partitions: placed.map(|(id, part)| self.partition(id, part)).collect(),
+            topic_authorized_operations: if self.operations {
+                topics::TOPIC_OPERATIONS
+            } else {
+                topics::OPERATIONS_NOT_ASKED
+            },
+        }
+    }
+
+    fn partition(&self, id: PartitionId, partition: &Partition) -> MetadataResponsePartition {
+        let shard = self.image.owner(id, self.shards);
+        MetadataResponsePartition {
+            error_code: 0,
+            partition_index: id.index,
+            leader_id: self.brokers.holder(partition.leader, shard),
+            leader_epoch: partition.leader_epoch,
+            replica_nodes: self.brokers.holders(&partition.replicas, shard),
+            isr_nodes: self.brokers.holders(&partition.isr, shard),
+            offline_replicas: Vec::new(),
+        }
     }
 }

@@ -53,6 +53,7 @@ use reactor::op::Now;
 
 use crate::cluster::image::Image;
 use crate::config::settings::BrokerSettings;
+use crate::shard::endpoints::Brokers;
 use crate::shard::mail::{Answer, Call};
 use crate::shard::settings::ShardSettings;
 
@@ -142,6 +143,11 @@ impl Cx<'_> {
             sessions: self.sessions,
             producer_ids: self.producer_ids,
         }
+    }
+
+    /// What this client is told of the brokers there are.
+    pub(crate) fn brokers(&self) -> Brokers {
+        self.settings.brokers(self.image.node_id, self.local)
     }
 
     pub(crate) fn version(&self) -> i16 {

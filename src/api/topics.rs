@@ -7,6 +7,7 @@ use storage::types::{PartitionId, TopicId};
 
 use crate::cluster::image::{Image, Topic};
 
+use super::Cx;
 use super::error::Code;
 
 /// Bits of the operations that everyone may do while there is no authorizer (KIP-430).
@@ -40,6 +41,20 @@ pub(super) fn find<'a>(
     } else {
         image.topic(name).ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)
     }
+}
+
+/// The nodes that a request names by broker ids. Which shard of a node has a partition is not for
+/// clients to choose.
+pub(super) fn nodes(cx: &Cx<'_>, brokers: &[i32]) -> Vec<i32> {
+    let own = cx.image.node_id;
+    let node = |id: &i32| {
+        if cx.settings.is_node(*id, own) {
+            own
+        } else {
+            *id
+        }
+    };
+    brokers.iter().map(node).collect()
 }
 
 /// A partition of a topic, if the topic has it.

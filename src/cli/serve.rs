@@ -19,7 +19,8 @@ use crate::config::settings::BrokerSettings;
 use crate::control::{self, Ended, log};
 use crate::limits::SHARDS_MAX;
 use crate::shard::Level;
-use crate::shard::settings::{Endpoint, ShardSettings};
+use crate::shard::endpoints::{Endpoint, ShardPorts};
+use crate::shard::settings::ShardSettings;
 
 /// Where settings come from.
 #[derive(Clone, Debug, Default, Args)]
@@ -138,7 +139,7 @@ fn serve(settings: ShardSettings) -> ExitCode {
 
 fn settings(fixed: Static) -> Result<ShardSettings, String> {
     let broker = BrokerSettings::resolve(&fixed, &Image::default());
-    let (mut listen, mut advertise) = (Vec::new(), Vec::new());
+    let (mut listen, mut advertise, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for listener in listeners::resolve(&fixed)? {
         let addresses = addresses(&listener)?;
         addresses.iter().try_for_each(can_be_had)?;
@@ -156,13 +157,43 @@ fn settings(fixed: Static) -> Result<ShardSettings, String> {
             let each = addresses.iter();
             advertise.extend(each.map(|address| (*address, endpoint.clone())));
         }
+        if first.is_empty() {
+            first.clone_from(&addresses);
+        }
         listen.extend(addresses);
+    }
+    let shards = shards(&broker)?;
+    let shard_ports = shard_ports(&broker, shards, first, &listen)?;
+    if let Some(why) = shard_ports.as_ref().and_then(|_| {
+        let node = fixed.get("node.id").and_then(|id| id.parse().ok());
+        ShardPorts::refuses(node.unwrap_or(0))
+    }) {
+        return Err(why);
     }
     for dir in &broker.log_dirs {
         fs::create_dir_all(dir).map_err(|error| {
             format!("cannot make the data directory {dir}: {error}. Choose one with --data-dir.")
         })?;
     }
+    // The standard library's hasher keys are randomness enough: no secret is made of them.
+    let seed = RandomState::new().hash_one(std::process::id());
+    Ok(ShardSettings {
+        shards,
+        seed,
+        fixed,
+        listen,
+        advertise,
+        shard_ports,
+        synced_writes: broker.synced_writes.unwrap_or_else(|| {
+            let mut dirs = broker.log_dirs.iter();
+            dirs.all(|dir| reactor::probe::synced_writes_pay(Path::new(dir)))
+        }),
+        broker,
+    })
+}
+
+/// How many shards there are.
+fn shards(broker: &BrokerSettings) -> Result<u16, String> {
     let shards = match broker.shards {
         0 => u16::try_from(reactor::cores::available_cores().len())
             .unwrap_or(1)
@@ -174,20 +205,24 @@ fn settings(fixed: Static) -> Result<ShardSettings, String> {
             "shards: {shards} are more than the most there may be, {SHARDS_MAX}"
         ));
     }
-    // The standard library's hasher keys are randomness enough: no secret is made of them.
-    let seed = RandomState::new().hash_one(std::process::id());
-    Ok(ShardSettings {
-        shards,
-        seed,
-        fixed,
-        listen,
-        advertise,
-        synced_writes: broker.synced_writes.unwrap_or_else(|| {
-            let mut dirs = broker.log_dirs.iter();
-            dirs.all(|dir| reactor::probe::synced_writes_pay(Path::new(dir)))
-        }),
-        broker,
-    })
+    Ok(shards)
+}
+
+/// The ports of the shards beside the first listener, if they are to have some.
+fn shard_ports(
+    broker: &BrokerSettings,
+    shards: u16,
+    first: Vec<SocketAddr>,
+    taken: &[SocketAddr],
+) -> Result<Option<ShardPorts>, String> {
+    if broker.shard_port == 0 {
+        return Ok(None);
+    }
+    let ports = ShardPorts::new(broker.shard_port, shards, first, taken)?;
+    (0..shards)
+        .flat_map(|shard| ports.of(shard))
+        .try_for_each(|at| can_be_had(&at))?;
+    Ok(Some(ports))
 }
 
 /// The addresses of a listener, with a free port where the system is to choose it.

@@ -132,6 +132,8 @@ fn durability(text: &str) -> Durability {
 pub struct BrokerSettings {
     /// 0: one for each allowed core.
     pub shards: u16,
+    /// The port of shard 0 where each shard has one; 0: none has.
+    pub shard_port: u16,
     pub log_dirs: Vec<String>,
     pub arena_bytes: u64,
     pub journal_bytes: u64,
@@ -170,6 +172,7 @@ impl BrokerSettings {
         let of = Broker(Layers::new(fixed, image));
         Self {
             shards: of.number("shards"),
+            shard_port: of.number("shard.listener.port"),
             log_dirs: of.log_dirs(),
             arena_bytes: of.number("arena.bytes"),
             journal_bytes: of.number("journal.bytes"),

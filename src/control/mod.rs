@@ -68,7 +68,8 @@ fn watch(handle: &Handle<Mail>, settings: &ShardSettings) -> Ended {
             }
             Report::Listening(_) => {
                 listening += 1;
-                if listening == shards * settings.listen.len() {
+                let expected = (0..settings.shards).map(|shard| settings.listen_of(shard).count());
+                if listening == expected.sum::<usize>() {
                     welcome(settings);
                 }
             }
@@ -94,6 +95,13 @@ fn welcome(settings: &ShardSettings) {
     let mut lines = String::new();
     for addr in &settings.listen {
         lines.push_str(&format!("listening on {addr}\n"));
+    }
+    if let Some(ports) = &settings.shard_ports {
+        let (first, shards) = (ports.first(), settings.shards);
+        let last = first + (shards - 1);
+        lines.push_str(&format!(
+            "each shard is a broker to clients, on the ports {first} to {last}\n"
+        ));
     }
     let whole = |dir: &String| {
         let whole = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.into());

@@ -15,6 +15,7 @@ use crate::cluster::name::CONSUMER_OFFSETS;
 use crate::config::settings::BrokerSettings;
 use crate::limits::DRAIN_MS_MAX;
 
+use super::endpoints::ShardPorts;
 use super::mail::Mail;
 use super::settings::metadata_settings;
 use super::{Level, Report, Shard};
@@ -227,6 +228,12 @@ impl Shard {
 
     /// On shard 0: cluster and node have their names; every shard may listen.
     pub(super) fn everyone_serve(&mut self) {
+        let ports = self.settings.shard_ports.as_ref();
+        if let Some(why) = ports.and_then(|_| ShardPorts::refuses(self.image.node_id)) {
+            // The directory may belong to a node of another number than the settings say.
+            self.fail(why);
+            return;
+        }
         for shard in 0..self.life.shards {
             self.post(shard, Mail::Serve);
         }
@@ -235,8 +242,8 @@ impl Shard {
     pub(super) fn serve(&mut self) {
         if self.life.phase == Phase::Prepared {
             self.life.phase = Phase::Serving;
-            for addr in &self.settings.listen {
-                self.connections.listen(*addr, &mut self.ops);
+            for addr in self.settings.listen_of(self.life.shard) {
+                self.connections.listen(addr, &mut self.ops);
             }
         }
     }
@@ -312,6 +319,9 @@ impl Shard {
 
     pub(super) fn on_store_stopped(&mut self) {
         self.life.phase = Phase::Stopped;
+        if self.settings.shard_ports.is_some() {
+            self.line(Level::Info, self.tally.to_string());
+        }
         self.report(Report::Stopped);
     }
 

@@ -8,6 +8,7 @@ mod budget;
 mod census;
 pub mod connections;
 mod coordinators;
+pub mod endpoints;
 mod life;
 pub mod mail;
 pub mod pending;
@@ -37,6 +38,7 @@ use coordinators::Coordinators;
 use life::{Life, Phase};
 use mail::{Answer, Call, Mail, ReplyTo};
 use pending::Pending;
+use requests::Tally;
 use settings::ShardSettings;
 use spaces::Spaces;
 
@@ -93,6 +95,8 @@ pub struct Shard {
     mail: Vec<(ShardId, Mail)>,
     ops: Vec<(Token, reactor::op::Op)>,
     closed_lines: RateLimit,
+    /// Where the calls of this shard's clients went.
+    tally: Tally,
     /// Connections whose sends and pauses are settled at the end of the step.
     unsettled: Vec<ConnId>,
 }
@@ -127,6 +131,7 @@ impl Shard {
             mail: Vec::new(),
             ops: Vec::new(),
             closed_lines: RateLimit::default(),
+            tally: Tally::default(),
             unsettled: Vec::new(),
             settings,
         }
@@ -340,9 +345,15 @@ impl Shard {
                 self.report(Report::Listening(local));
             }
             NetEvent::ListenFailed { addr, why } => {
+                let ports = self.settings.shard_ports.as_ref();
+                let choice = if ports.is_some_and(|ports| ports.contains(addr)) {
+                    "other ports for the shards with --set shard.listener.port=PORT"
+                } else {
+                    "another address with --listen HOST:PORT"
+                };
                 self.fail(format!(
                     "cannot listen on {addr}: {why}. Is another broker running there? \
-                     Choose another address with --listen HOST:PORT."
+                     Choose {choice}."
                 ));
             }
             NetEvent::Came { conn, peer } => self.post(0, Mail::Came { conn, peer }),

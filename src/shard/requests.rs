@@ -1,5 +1,7 @@
 //! Requests of this shard's connections: dispatch to the API, calls out, answers in, replies.
 
+use std::fmt;
+
 use reactor::op::Now;
 
 use crate::api::{self, Cx, Handled, Work};
@@ -7,8 +9,38 @@ use crate::api::{self, Cx, Handled, Work};
 use super::Shard;
 use super::connections::ConnId;
 use super::life::Phase;
-use super::mail::{Answer, Mail, ReplyTo};
+use super::mail::{Answer, Call, Mail, ReplyTo};
 use super::pending::{Asker, Gathered};
+
+/// Calls that requests of this shard's clients have made, changes of the cluster left out: those
+/// are shard 0's in any case.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    own: u64,
+    crossed: u64,
+}
+
+impl Tally {
+    fn note(&mut self, own: u16, calls: &[(u16, Call)]) {
+        for (to, call) in calls {
+            match call {
+                Call::Control(_) => {}
+                _ if *to == own => self.own += 1,
+                _ => self.crossed += 1,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { own, crossed } = self;
+        write!(
+            f,
+            "calls of its clients: {own} for this shard, {crossed} for others"
+        )
+    }
+}
 
 impl Shard {
     /// Dispatches what the touched connections have received. True if there was any request.
@@ -83,6 +115,7 @@ impl Shard {
             .pending
             .add(asker, work.finish, shards, work.fetch_bytes_min);
         let shard = self.number();
+        self.tally.note(shard, &work.calls);
         for (part, (to, call)) in work.calls.into_iter().enumerate() {
             let part = u32::try_from(part).unwrap_or(u32::MAX);
             let reply_to = ReplyTo {

@@ -20,12 +20,7 @@ use crate::limits::{
     METADATA_SEGMENT_BYTES_MAX, SEND_BYTES_MAX,
 };
 
-/// Where clients are told to connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub host: Str,
-    pub port: i32,
-}
+use super::endpoints::{Brokers, Endpoint, ShardPorts};
 
 /// The settings that hold from start to stop, and the means to resolve the others.
 #[derive(Clone, Debug)]
@@ -39,6 +34,8 @@ pub struct ShardSettings {
     /// By the addresses of the listeners; clients of any other are told the address by which they
     /// came. No two listeners share both the port and the family of an address.
     pub advertise: Vec<(SocketAddr, Endpoint)>,
+    /// Where each shard is a broker of its own to clients.
+    pub shard_ports: Option<ShardPorts>,
     /// Whether writes of a commit are durable one by one.
     pub synced_writes: bool,
     /// The settings as they are before the metadata is known.
@@ -73,6 +70,32 @@ impl ShardSettings {
             },
             |(_, endpoint)| endpoint.clone(),
         )
+    }
+
+    /// What a client that came to `local` is told of the node of this number.
+    #[must_use]
+    pub fn brokers(&self, node_id: i32, local: SocketAddr) -> Brokers {
+        let ports = self.shard_ports.as_ref();
+        let seen = ports.and_then(|ports| Some((ports, ports.seen_from(local)?)));
+        let (common, ports) = match seen {
+            Some((ports, (listener, asked))) => (listener, Some((ports, asked))),
+            None => (local, None),
+        };
+        Brokers::new(node_id, self.endpoint(common), self.shards, ports)
+    }
+
+    /// Whether clients may call the node of this number by this broker id.
+    #[must_use]
+    pub fn is_node(&self, id: i32, node_id: i32) -> bool {
+        let ports = self.shard_ports.as_ref();
+        id == node_id || ports.is_some_and(|ports| ports.is_of_node(id, node_id))
+    }
+
+    /// All addresses of one shard.
+    pub fn listen_of(&self, shard: u16) -> impl Iterator<Item = SocketAddr> {
+        let own = self.shard_ports.as_ref().map(|ports| ports.of(shard));
+        let own = own.into_iter().flatten();
+        self.listen.iter().copied().chain(own)
     }
 
     #[must_use]
@@ -178,6 +201,7 @@ mod tests {
             fixed,
             listen: Vec::new(),
             advertise: vec![of("0.0.0.0:1", "four"), of("[::1]:1", "six")],
+            shard_ports: None,
             synced_writes: false,
             broker,
         };

@@ -195,6 +195,92 @@ fn listeners_of_both_families_share_a_port() {
 }
 
 #[test]
+fn shards_get_ports_and_ids_only_where_there_are_some() {
+    let dir = data("wrong-shard-ports");
+    for (given, expected) in [
+        (
+            ["shard.listener.port=65536", "node.id=1"],
+            "shard.listener.port",
+        ),
+        (
+            ["shard.listener.port=65535", "node.id=1"],
+            "the ports 65535 to 65536",
+        ),
+        (
+            [
+                "shard.listener.port=9091",
+                "listeners=PLAINTEXT://127.0.0.1:9092",
+            ],
+            "127.0.0.1:9092 is one of the listeners",
+        ),
+        (
+            ["shard.listener.port=9200", "node.id=1000000"],
+            "it is 1000000",
+        ),
+    ] {
+        let [port, other] = given;
+        let arguments = ["--shards", "2", "--set", port, "--set", other];
+        let told = refused_start(&dir, &arguments);
+        assert!(told.contains(expected), "{given:?}: {told}");
+        assert!(!dir.exists(), "{given:?} made a directory");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let (first, shards) = match port.checked_sub(1) {
+        Some(first) if first > 1023 => (first, "2"),
+        _ => (port, "1"),
+    };
+    let setting = format!("shard.listener.port={first}");
+    let arguments = [
+        "--shards",
+        shards,
+        "--listen",
+        "127.0.0.1:0",
+        "--set",
+        &setting,
+    ];
+    let told = refused_start(&data("shard-port-in-use"), &arguments);
+    let advice = "Choose other ports for the shards with --set shard.listener.port=PORT";
+    assert!(
+        told.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{told}"
+    );
+    assert!(told.contains(advice), "{told}");
+}
+
+#[test]
+fn the_programs_own_commands_find_the_shards() {
+    let dir = data("shard-ports");
+    // No other test has this address.
+    let host = format!("127.200.{}.1", std::process::id() % 250 + 1);
+    let listen = format!("{host}:0");
+    let settings = [
+        "--listen",
+        &listen,
+        "--shards",
+        "2",
+        "--set",
+        "shard.listener.port=9200",
+    ];
+    let mut broker = Broker::start_with(&dir, &settings);
+    let says = "each shard is a broker to clients, on the ports 9200 to 9201";
+    assert!(
+        broker.told.iter().any(|line| line == says),
+        "{:?}",
+        broker.told
+    );
+    broker.ok(&["topic", "create", "t", "--partitions", "4"], "");
+    let lines: String = (0..100).map(|at| format!("{at}\n")).collect();
+    broker.ok(&["produce", "t"], &lines);
+    for port in [9200, 9201] {
+        let base = format!("{host}:{port}");
+        let read = broker.ok(&["consume", "t", "-b", &base, "--count", "100"], "");
+        assert_eq!(read.lines().count(), 100);
+    }
+    broker.stop();
+}
+
+#[test]
 fn a_port_in_use_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();

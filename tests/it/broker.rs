@@ -16,21 +16,23 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker that no other test shares; `name` must be the test's own.
+    /// Starts a broker that no other test shares; `name` must be the test's own. HOST in a setting
+    /// stands for its address without the port.
     pub(crate) fn start(name: &str, shards: u16, settings: &[&str]) -> Self {
         let dir =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("librdkafka-{name}-{shards}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("a directory for the test");
         let small = ["arena.bytes=16777216", "journal.bytes=4194304"];
+        let host = own_host();
         let mut broker = Self {
             dir,
-            address: format!("{}:0", own_host()),
+            address: format!("{host}:0"),
             shards,
             settings: small
                 .iter()
                 .chain(settings)
-                .map(ToString::to_string)
+                .map(|setting| setting.replace("HOST", &host))
                 .collect(),
             child: None,
         };
@@ -66,6 +68,12 @@ impl Broker {
         self.address = told.unwrap_or_else(|| panic!("it does not listen: {}", self.said()));
         // What it says later must have somewhere to go.
         std::thread::spawn(move || lines.for_each(drop));
+    }
+
+    /// As [`Self::start_again`], with another number of shards.
+    pub(crate) fn start_again_with(&mut self, shards: u16) {
+        self.shards = shards;
+        self.start_again();
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -5,6 +5,7 @@ mod admin;
 mod answers;
 mod broker;
 mod clients;
+mod endpoints;
 mod groups;
 mod produce;
 mod restart;

@@ -31,6 +31,18 @@ pub(super) const BROKER: &[Setting] = &[
     .does("Default of the topic setting durability."),
     setting("shards", Int, "0", Between(0, 1024), ReadOnly)
         .does("Threads that serve clients and own partitions; 0 means one for each allowed core."),
+    setting(
+        "shard.listener.port",
+        Int,
+        "0",
+        Between(0, 65_535),
+        ReadOnly,
+    )
+    .does(
+        "First of the ports by which clients reach each shard directly: shard k has this one \
+         plus k beside the first listener, and is a broker of its own to clients, with the id \
+         node.id + k * 1000000. 0: all shards together are one broker.",
+    ),
     setting("busy.poll.us", Int, "0", Between(0, 1_000_000), ReadOnly).does(
         "How long a shard that has nothing to do keeps asking before it sleeps, in microseconds; \
          0: it sleeps at once. It saves the wake-up, and gathers nothing, for the lowest \

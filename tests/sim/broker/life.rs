@@ -92,6 +92,7 @@ impl Story {
             fixed,
             listen: vec![addr()],
             advertise: Vec::new(),
+            shard_ports: None,
             synced_writes: (self.seed ^ life).is_multiple_of(2),
         })
     }

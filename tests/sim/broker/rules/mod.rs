@@ -2,6 +2,7 @@
 //! with restarts, several shards, and time that passes at once.
 
 mod clock;
+mod endpoints;
 mod fetching;
 mod groups;
 mod metadata;

@@ -13,6 +13,7 @@ use ringlog::cluster::image::Image;
 use ringlog::config::layers::Static;
 use ringlog::config::settings::BrokerSettings;
 use ringlog::shard::Shard;
+use ringlog::shard::endpoints::ShardPorts;
 use ringlog::shard::mail::{Call, Mail, ReplyTo};
 use ringlog::shard::settings::ShardSettings;
 use storage::batch::{self, Builder, Compression};
@@ -89,13 +90,18 @@ impl Stand {
             fixed.set(name, value).expect("a legal setting");
         }
         self.life += 1;
+        let broker = BrokerSettings::resolve(&fixed, &Image::default());
+        let listen = vec![addr()];
+        let first = broker.shard_port;
+        let ports = || ShardPorts::new(first, self.shards, listen.clone(), &listen).expect("ports");
         let settings = Arc::new(ShardSettings {
             synced_writes: true,
             shards: self.shards,
             seed: self.life,
-            broker: BrokerSettings::resolve(&fixed, &Image::default()),
+            shard_ports: (first > 0).then(ports),
+            broker,
             fixed,
-            listen: vec![addr()],
+            listen,
             advertise: Vec::new(),
         });
         self.world.start(self.shards, |shard: ShardId, arena| {
@@ -126,6 +132,25 @@ impl Stand {
         self.try_client().expect("the broker serves")
     }
 
+    /// A connection to another port.
+    pub(super) fn client_of(&mut self, port: u16) -> Client {
+        Client::connect(&mut self.world, SocketAddr::new(addr().ip(), port))
+    }
+
+    /// Starts again with another number of shards, after a clean stop.
+    pub(super) fn restart_with(&mut self, shards: u16) {
+        self.stop();
+        self.shards = shards;
+        self.start();
+    }
+
+    fn stop(&mut self) {
+        (0..self.shards).for_each(|shard| self.drain(shard));
+        let stopped = self.world.run(60 * SECOND, |world| world.exited());
+        assert!(stopped, "the broker does not stop within a minute");
+        self.world.kill();
+    }
+
     /// Tells one shard to stop, as the control thread tells all of them.
     pub(super) fn drain(&mut self, shard: u16) {
         self.world.mail(ShardId(shard), Mail::Drain);
@@ -133,12 +158,7 @@ impl Stand {
 
     pub(super) fn restart(&mut self, how: End) {
         match how {
-            End::Clean => {
-                (0..self.shards).for_each(|shard| self.drain(shard));
-                let stopped = self.world.run(60 * SECOND, |world| world.exited());
-                assert!(stopped, "the broker does not stop within a minute");
-                self.world.kill();
-            }
+            End::Clean => self.stop(),
             End::PowerCut => self.world.power_cut(),
         }
         self.start();
