@@ -110,6 +110,8 @@ pub(crate) struct Boot {
     pub(crate) lock_told_at: Option<Mono>,
     pub(crate) ready: bool,
     pub(crate) waiting: VecDeque<Revived>,
+    /// The next ones of those are being begun already.
+    pub(crate) restoring_more: bool,
 }
 
 impl Store {

@@ -72,6 +72,28 @@ fn recovery_needs_no_more_memory_than_a_few_partitions() {
     assert!((0..partitions).all(held), "{recovered:?}");
 }
 
+/// What needs nothing read is restored at once, and the next one after it: in turn, and not inside
+/// each other, for which a stack has no room.
+#[test]
+fn thousands_of_small_partitions_are_restored_on_a_small_stack() {
+    let partitions = 2_000;
+    let plan = Plan {
+        partitions,
+        journal_bytes: 8 << 20,
+        appends: partitions as usize,
+        bytes: |_| 100,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.kill();
+    world.pass(5_000_000_000);
+    let next = Plan { appends: 0, ..plan };
+    let recovered = &live(&mut world, next).recovered;
+    let held = |index| recovered.contains(&(id(index), 1));
+    assert!((0..partitions).all(held), "{} recovered", recovered.len());
+}
+
 /// Bulk into segments of 1 MiB, of which two or three are kept.
 fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
     Plan {

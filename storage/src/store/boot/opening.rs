@@ -43,12 +43,21 @@ impl Store {
     }
 
     pub(in crate::store) fn restore_more(&mut self, now: Now, fx: &mut Fx) {
-        while self.restores.len() + self.boot.settling.len() < RESTORES_MAX {
-            let Some(revived) = self.boot.waiting.pop_front() else {
-                break;
-            };
-            self.restore(revived, now, fx);
+        // Who needs nothing read is restored at once and calls for the next one: the loop below
+        // has it, since no stack has room for thousands of them inside each other.
+        if std::mem::replace(&mut self.boot.restoring_more, true) {
+            return;
         }
+        // Each once: who must wait for memory stands at the end of the queue again.
+        for _ in 0..self.boot.waiting.len() {
+            if self.restores.len() + self.boot.settling.len() >= RESTORES_MAX {
+                break;
+            }
+            if let Some(revived) = self.boot.waiting.pop_front() {
+                self.restore(revived, now, fx);
+            }
+        }
+        self.boot.restoring_more = false;
         if self.boot.restoring == 0 && !self.boot.failed {
             self.begin_openings(now, fx);
         }
