@@ -18,6 +18,55 @@ load_binary() {
   load=${CARGO_TARGET_DIR:-$repo/target}/release/examples/load
 }
 
+# harness_binary: sets $harness, built first where HARNESS_BIN does not name one.
+harness_binary() {
+  harness=${HARNESS_BIN:-}
+  [ -n "$harness" ] && return
+  cargo build --release --locked --quiet --manifest-path "$repo/Cargo.toml" -p bench-harness
+  harness=${CARGO_TARGET_DIR:-$repo/target}/release/bench-harness
+}
+
+# results DIR: sets $out, where raw results are kept.
+results() {
+  mkdir -p "$1"
+  out=$(cd "$1" && pwd)
+}
+
+# descriptors COUNT: raises the limit of what is started from here on.
+descriptors() {
+  local hard
+  hard=$(ulimit -Hn)
+  if [ "$hard" != unlimited ] && [ "$hard" -lt "$1" ]; then
+    say "$1 descriptors are needed and $hard are allowed: raise the hard limit (ulimit -Hn), or" \
+      "take fewer connections and partitions"
+    return 1
+  fi
+  ulimit -n "$hard"
+}
+
+# fresh [OPTION...]: ringlog on an empty folder; sets $port and $broker.
+fresh() {
+  rm -rf "${area:?}/data"
+  port=$(free_port)
+  as_broker ringlog_start "$area/data" "$port" "$@"
+}
+
+# measured NAME OPTION...: one run of bench-harness against $broker, kept in $out/NAME.json. A run
+# that is not valid is kept too, and says why itself.
+measured() {
+  local name=$1
+  shift
+  rm -f "$out/$name.json"
+  "$harness" run --bootstrap "127.0.0.1:$port" --pid "$broker" --cores "$load_cpus" \
+    --no-headroom --json "$out/$name.json" "$@" > "$out/$name.txt" 2>&1 || {
+      say "$name is not valid, see $out/$name.txt"
+      [ -e "$out/$name.json" ]
+    }
+}
+
+# figures: Python with what figures.py has; the program is on standard input.
+figures() { PYTHONPATH=$repo/tests/measure PYTHONDONTWRITEBYTECODE=1 python3 - "$@"; }
+
 # under_load COMMAND...: on the cores of the load.
 under_load() { taskset -c "$load_cpus" "$@"; }
 

@@ -4,12 +4,14 @@
 //! load produce KEY=VALUE...   requests on a schedule that no reply can delay; latency from the
 //!                             scheduled time
 //! load poll KEY=VALUE...      consumers that wait for records which never come
+//! load fetch KEY=VALUE...     reads everything as fast as it is answered, without decoding it
 //! load fill KEY=VALUE...      so many bytes into every partition, one request after the other
 //! load ready KEY=VALUE...     waits until produce and fetch have succeeded on every partition
 //! ```
 //!
 //! Results are lines of `key=value` on standard output.
 
+mod fetch;
 mod link;
 mod poll;
 mod process;
@@ -57,10 +59,11 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "produce" => produce::run(&options),
         "poll" => poll::run(&options),
+        "fetch" => fetch::run(&options),
         "fill" => ready::fill(&options),
         "ready" => ready::run(&options),
         _ => Err(io::Error::other(
-            "load produce|poll|fill|ready KEY=VALUE...",
+            "load produce|poll|fetch|fill|ready KEY=VALUE...",
         )),
     };
     match done {

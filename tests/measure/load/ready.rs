@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(1);
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+/// What a new partition may answer until its leader knows of it.
+const UNTIL_LED: [i16; 3] = [3, 5, 6];
 
 /// Makes the topic unless it is there.
 pub(crate) fn create(bootstrap: &str, topic: &str, partitions: i32) -> io::Result<()> {
@@ -122,6 +124,12 @@ fn fetch_everywhere(
     Ok(())
 }
 
+fn refused(partition: i32, code: i16) -> io::Error {
+    io::Error::other(format!(
+        "partition {partition} takes no records: error {code}"
+    ))
+}
+
 /// `bytes` in batches of `batch_bytes` into each partition.
 pub(crate) fn fill(options: &Options) -> io::Result<()> {
     let (bootstrap, topic) = (options.bootstrap()?, options.topic()?);
@@ -146,8 +154,14 @@ pub(crate) fn fill(options: &Options) -> io::Result<()> {
                     .responses
                     .iter()
                     .flat_map(|t| &t.partition_responses);
-                let acked = parts.filter(|part| part.error_code == 0);
-                let acked: Vec<i32> = acked.map(|part| part.index).collect();
+                let mut acked = Vec::new();
+                for part in parts {
+                    match part.error_code {
+                        0 => acked.push(part.index),
+                        code if UNTIL_LED.contains(&code) => {}
+                        code => return Err(refused(part.index, code)),
+                    }
+                }
                 left.retain(|partition| !acked.contains(partition));
             }
         }
