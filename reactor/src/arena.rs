@@ -7,13 +7,19 @@
 //! reservations under way never exceed the count, and a region whose count is zero is clean and may
 //! change its block size.
 
+use crate::touch;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::thread::Thread;
 
 /// Size and alignment of a region in bytes: one huge page.
 pub const REGION: usize = 2 << 20;
+
+/// The smallest page there is, in bytes.
+const PAGE: usize = 4096;
 
 /// Block sizes in KiB. The steps between powers of two keep the waste low; above 1 MiB a region
 /// holds one block anyway.
@@ -53,6 +59,12 @@ pub(crate) struct Map {
     regions: Box<[Region]>,
     /// The region each class was last served from.
     hints: [AtomicU32; CLASSES_KIB.len()],
+    /// Regions below the end of the highest one ever used.
+    used: AtomicUsize,
+    /// Regions, from the first on, whose memory is there.
+    touched: AtomicUsize,
+    /// Who touches memory ahead, if anybody does.
+    toucher: OnceLock<Thread>,
     backing: Backing,
     _memfd: Option<OwnedFd>,
 }
@@ -144,6 +156,9 @@ impl Map {
                 .take(count)
                 .collect(),
             hints: Default::default(),
+            used: AtomicUsize::new(0),
+            touched: AtomicUsize::new(0),
+            toucher: OnceLock::new(),
             backing,
             _memfd: memfd,
         })
@@ -184,6 +199,7 @@ impl Map {
         let serving = self.regions.iter().position(|r| r.reserve(class, false));
         let found = serving.or_else(|| self.regions.iter().position(|r| r.reserve(class, true)))?;
         self.hints[class].store(found as u32, Ordering::Relaxed);
+        self.uses_up_to(found + 1);
         Some(found)
     }
 
@@ -193,12 +209,54 @@ impl Map {
             let run = &self.regions[first..first + count];
             let claimed = run.iter().take_while(|r| r.claim_whole()).count();
             if claimed == count {
+                self.uses_up_to(first + count);
                 return Some((self.at(first * REGION), count * REGION));
             }
             run[..claimed].iter().for_each(Region::release_whole);
             first += claimed + 1;
         }
         None
+    }
+
+    fn uses_up_to(&self, end: usize) {
+        if self.used.fetch_max(end, Ordering::Relaxed) < end
+            && let Some(toucher) = self.toucher.get()
+        {
+            toucher.unpark();
+        }
+    }
+
+    /// From now on this thread is woken when more is to be touched, and when the arena ends.
+    pub(crate) fn tell(&self, toucher: Thread) {
+        let toucher = self.toucher.get_or_init(|| toucher);
+        toucher.unpark();
+    }
+
+    /// Touches the next region whose memory is wanted ahead; `false` when there is none. To be
+    /// called by one thread only.
+    pub(crate) fn touch_next(&self) -> bool {
+        let next = self.touched.load(Ordering::Relaxed);
+        let wanted = touch::wanted(self.used.load(Ordering::Relaxed));
+        if next >= wanted.min(self.regions.len()) {
+            return false;
+        }
+        let region = &self.regions[next];
+        // One that is in use is touched by its user.
+        if region.claim_whole() {
+            for page in (0..REGION).step_by(PAGE) {
+                // SAFETY: the region is claimed: nobody else has any part of it.
+                unsafe { self.at(next * REGION + page).write_volatile(0) };
+            }
+            region.release_whole();
+        }
+        self.touched.store(next + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Regions that the toucher is done with.
+    #[cfg(test)]
+    pub(crate) fn touched(&self) -> usize {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// Takes back a block handed out by [`take`](Self::take).
@@ -227,6 +285,9 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
+        if let Some(toucher) = self.toucher.get() {
+            toucher.unpark();
+        }
         let len = self.len();
         // SAFETY: mapped in `map_best`; every block holds a reference to the arena: none is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), len) };

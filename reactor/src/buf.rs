@@ -7,8 +7,9 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::Thread;
 
 /// Alignment of every buffer's address and the unit of direct I/O, in bytes.
 pub const BLOCK: usize = 4096;
@@ -124,10 +125,41 @@ impl Arena {
         self.0.map.as_ref().map(|map| (map.start(), map.len()))
     }
 
+    /// A handle that does not keep the arena.
+    pub(crate) fn downgrade(&self) -> WeakArena {
+        WeakArena(Arc::downgrade(&self.0))
+    }
+
+    /// The thread that calls [`touch_next`](Self::touch_next), woken when there is something to do.
+    pub(crate) fn tell_touched_by(&self, toucher: Thread) {
+        if let Some(map) = &self.0.map {
+            map.tell(toucher);
+        }
+    }
+
+    /// Touches some memory ahead of need; `false` when enough is ready. For one thread.
+    pub(crate) fn touch_next(&self) -> bool {
+        self.0.map.as_ref().is_some_and(Map::touch_next)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn touched_regions(&self) -> usize {
+        self.0.map.as_ref().map_or(0, Map::touched)
+    }
+
     /// What kind of memory this arena stands on.
     #[must_use]
     pub fn backing(&self) -> Backing {
         self.0.map.as_ref().map_or(Backing::Heap, Map::backing)
+    }
+}
+
+/// An arena that ends with its last user.
+pub(crate) struct WeakArena(Weak<Pool>);
+
+impl WeakArena {
+    pub(crate) fn upgrade(&self) -> Option<Arena> {
+        self.0.upgrade().map(Arena)
     }
 }
 

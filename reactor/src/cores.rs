@@ -76,15 +76,50 @@ fn affinity() -> Vec<usize> {
 
 /// Binds the calling thread to `core`; `false` if the kernel refuses.
 pub(crate) fn pin(core: usize) -> bool {
-    if core >= libc::CPU_SETSIZE as usize {
+    bind_to(&[core])
+}
+
+/// Lets the calling thread run on `cores` only; `false` if the kernel refuses.
+pub(crate) fn bind_to(cores: &[usize]) -> bool {
+    if cores.iter().any(|core| *core >= libc::CPU_SETSIZE as usize) {
         return false;
     }
-    // SAFETY: a local set, an index below its size, and the calling thread only.
+    // SAFETY: a local set, indices below its size, and the calling thread only.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        for core in cores {
+            libc::CPU_SET(*core, &mut set);
+        }
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0
     }
+}
+
+/// Lets every other thread of the machine run before the calling one (SCHED_IDLE, sched(7)); `false`
+/// if the kernel refuses.
+pub(crate) fn yield_to_all() -> bool {
+    // SAFETY: a local parameter, and the calling thread only.
+    unsafe {
+        let none: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) == 0
+    }
+}
+
+/// The cores of this thread's affinity mask whose memory is as near as that of `core`; all of them
+/// where the kernel does not say.
+pub(crate) fn near(core: usize) -> Vec<usize> {
+    let mut cores = affinity();
+    if let Some(node) = node_of(core) {
+        cores.retain(|other| node_of(*other) == Some(node));
+    }
+    cores
+}
+
+/// The memory node of a core: sysfs has a link `node<N>` in each core's folder.
+fn node_of(core: usize) -> Option<usize> {
+    let folder = std::fs::read_dir(format!("/sys/devices/system/cpu/cpu{core}")).ok()?;
+    let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut nodes = names.filter_map(|name| name.strip_prefix("node")?.parse().ok());
+    nodes.next()
 }
 
 /// This process's cgroup directory of `controller` and its parents, v2 and v1.
@@ -205,6 +240,13 @@ mod tests {
         std::fs::remove_dir_all(&mount).expect("removed");
         assert_eq!(second, (Some(4), Some(70_000)));
         assert_eq!(first, (Some(2), Some(50_000)));
+    }
+
+    #[test]
+    fn a_core_is_near_itself() {
+        for core in affinity() {
+            assert!(near(core).contains(&core));
+        }
     }
 
     #[test]

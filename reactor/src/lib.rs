@@ -13,4 +13,5 @@ pub mod op;
 pub mod probe;
 pub mod runtime;
 pub mod sim;
+mod touch;
 mod uring;

@@ -5,7 +5,7 @@ use crate::mailbox::{Mesh, Post};
 use crate::op::{Machine, ShardId};
 use crate::probe::{self, Unfit};
 use crate::uring::{Driver, Io, Shared, Sizes};
-use crate::{cores, op};
+use crate::{cores, op, touch};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -246,6 +246,7 @@ where
     F: FnOnce(ShardId, Arena) -> M,
 {
     let mut warnings = Vec::new();
+    let near = start.core.map(cores::near).unwrap_or_default();
     if let Some(core) = start.core
         && !cores::pin(core)
     {
@@ -258,6 +259,11 @@ where
         error,
     });
     let made = made.and_then(|arena| {
+        let toucher = touch::start(&arena, format!("touch-{}", start.id.0), near);
+        toucher.map_err(|error| StartError::Resource {
+            what: "the thread that touches a shard's memory ahead",
+            error,
+        })?;
         let io = Io::new(
             start.id,
             start.sizes,

@@ -1,0 +1,83 @@
+//! Touches an arena's memory ahead of its shard: the first touch of a huge page has to find and
+//! clear it, which takes a tenth of a millisecond, or ten and more where a hypervisor has to find
+//! it as well. A thread of its own does that, and only in time that nobody else wants.
+
+use crate::arena::REGION;
+use crate::buf::{Arena, WeakArena};
+use crate::cores;
+use std::io;
+
+/// Regions that are made ready ahead at most.
+const AHEAD_REGIONS_MAX: usize = (32 << 20) / REGION;
+
+/// Regions to have been touched when the highest one ever used is number `used - 1`: as many again,
+/// so that a broker with little to do takes little.
+pub(crate) const fn wanted(used: usize) -> usize {
+    let ahead = if used > AHEAD_REGIONS_MAX {
+        AHEAD_REGIONS_MAX
+    } else {
+        used
+    };
+    used + ahead
+}
+
+/// Starts the thread, which runs on `cores` and ends with the arena.
+pub(crate) fn start(arena: &Arena, name: String, cores: Vec<usize>) -> io::Result<()> {
+    let weak = arena.downgrade();
+    let thread = std::thread::Builder::new().name(name);
+    let thread = thread.spawn(move || {
+        // Where either is refused it is only less considerate.
+        let _ = cores.is_empty() || cores::bind_to(&cores);
+        let _ = cores::yield_to_all();
+        run(&weak);
+    })?;
+    arena.tell_touched_by(thread.thread().clone());
+    Ok(())
+}
+
+fn run(weak: &WeakArena) {
+    while let Some(arena) = weak.upgrade() {
+        let more = arena.touch_next();
+        drop(arena);
+        if !more {
+            std::thread::park();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_is_touched_ahead_follows_what_is_used() {
+        let cases = [(0, 0), (1, 2), (5, 10), (16, 32), (17, 33), (1000, 1016)];
+        for (used, touched) in cases {
+            assert_eq!(wanted(used), touched, "{used} regions used");
+        }
+    }
+
+    #[test]
+    fn memory_is_touched_ahead_and_bytes_in_use_are_left_alone() {
+        let arena = Arena::mapped(64 * REGION).expect("address space is cheap");
+        let cores = cores::available_cores();
+        start(&arena, "touch-test".into(), cores).expect("a thread can be started");
+        let mut held = Vec::new();
+        for used in 1..=20_u8 {
+            let mut buf = arena.alloc(REGION).expect("there is room");
+            buf.append(&[used; 5000]);
+            held.push(buf);
+        }
+        let begin = Instant::now();
+        while arena.touched_regions() < wanted(20) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody touches");
+            std::thread::yield_now();
+        }
+        for (buf, used) in held.iter().zip(1_u8..) {
+            assert!(buf.slice(0..5000).iter().all(|byte| *byte == used));
+        }
+        held.extend(std::iter::from_fn(|| arena.alloc(REGION)));
+        assert_eq!(held.len(), 64, "what was touched can be used");
+    }
+}
