@@ -30,9 +30,10 @@ pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
 /// Head of an entry, and a roll, in bytes: more than either takes.
 pub(crate) const ENTRY_HEAD_MAX: usize = 128;
 
-/// Bytes of zeros handed to the kernel in one part, and parts in one write.
+/// Bytes of zeros handed to the kernel in one part, and parts in one write. One write follows the
+/// other, and none is so large that a commit round waits long behind it in the device.
 const ZEROS_PART: usize = 64 * 1024;
-const ZEROS_PARTS_MAX: usize = 256;
+const ZEROS_PARTS_MAX: usize = 8;
 
 /// One file of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +362,9 @@ impl Journal {
             direct: true,
         };
         let mut script = Script::new().then(vec![open]);
-        script = script.then(zeros(len));
+        for write in zeros(len) {
+            script = script.then(vec![write]);
+        }
         script = script
             .then(vec![Op::Sync { file: OPENED }])
             .then(vec![Op::Rename {
