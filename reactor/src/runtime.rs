@@ -4,6 +4,7 @@ use crate::buf::Arena;
 use crate::mailbox::{Mesh, Post};
 use crate::op::{Machine, ShardId};
 use crate::probe::{self, Unfit};
+pub use crate::uring::Lend;
 use crate::uring::{Driver, Io, Shared, Sizes};
 use crate::{cores, op, touch};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Config {
     pub recv_buffer_bytes: usize,
     /// How long a shard that has nothing to do keeps asking before it sleeps, in nanoseconds.
     pub busy_poll_ns: u64,
+    /// To whom memory is lent instead of being copied into the socket.
+    pub lend: Lend,
 }
 
 impl Config {
@@ -39,6 +42,7 @@ impl Config {
             recv_buffers: 128,
             recv_buffer_bytes: 128 << 10,
             busy_poll_ns: 0,
+            lend: Lend::Remote,
         }
     }
 }
@@ -157,6 +161,7 @@ where
     let lockable = probe::check_locked_memory(arenas);
     let sizes = Sizes {
         register_arena: lockable.is_ok(),
+        lend: config.lend,
         open_max: config
             .open_max
             .min(u32::try_from(open_files).unwrap_or(u32::MAX)),

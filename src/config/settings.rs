@@ -141,6 +141,8 @@ pub struct BrokerSettings {
     pub busy_poll_us: u64,
     /// `None`: as the devices are.
     pub synced_writes: Option<bool>,
+    /// `None`: to peers on other machines.
+    pub zero_copy_sends: Option<bool>,
     pub retention_check_ms: u64,
     /// The default of topics.
     pub durability: Durability,
@@ -179,6 +181,7 @@ impl BrokerSettings {
             recycle_bytes: of.number("recycle.bytes"),
             busy_poll_us: of.number("busy.poll.us"),
             synced_writes: of.text("synced.writes").parse().ok(),
+            zero_copy_sends: of.text("zero.copy.sends").parse().ok(),
             retention_check_ms: of.number("log.retention.check.interval.ms"),
             durability: durability(of.text("log.durability")),
             rack: of.0.broker("broker.rack").map(str::to_owned),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reactor::op::ShardId;
-use reactor::runtime::{self, Config, Handle, StartError};
+use reactor::runtime::{self, Config, Handle, Lend, StartError};
 
 use crate::shard::mail::Mail;
 use crate::shard::settings::ShardSettings;
@@ -38,6 +38,11 @@ pub fn run(settings: ShardSettings, arena_bytes_max: usize) -> Result<Ended, Sta
         config.arena_bytes_max = share.max(SHARD_ARENA_BYTES);
     }
     config.busy_poll_ns = settings.broker.busy_poll_us * 1_000;
+    config.lend = match settings.broker.zero_copy_sends {
+        None => Lend::Remote,
+        Some(true) => Lend::Everybody,
+        Some(false) => Lend::Nobody,
+    };
     let make = |_| {
         let settings = Arc::clone(&settings);
         move |shard: ShardId, arena| Shard::new(settings, shard, arena)

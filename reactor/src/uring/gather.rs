@@ -10,6 +10,8 @@ const PARTS_MAX: usize = 1024;
 /// flight stays in its box.
 pub(crate) struct Gather {
     parts: VecDeque<Bytes>,
+    /// Nothing has gone out.
+    whole: bool,
     iovec: Vec<libc::iovec>,
     header: libc::msghdr,
 }
@@ -20,6 +22,7 @@ impl Gather {
         parts.retain(|part| !part.is_empty());
         Box::new(Self {
             parts,
+            whole: true,
             iovec: Vec::new(),
             // SAFETY: all-zero is a valid message header: no address, no parts, no control data.
             header: unsafe { std::mem::zeroed() },
@@ -28,6 +31,11 @@ impl Gather {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// Whether nothing has gone out yet.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// The single part that is left, if it is one.
@@ -59,6 +67,7 @@ impl Gather {
 
     /// The next `count` bytes are gone.
     pub(crate) fn advance(&mut self, mut count: usize) {
+        self.whole &= count == 0;
         while count > 0 {
             let Some(part) = self.parts.front_mut() else {
                 debug_assert!(false, "more gone than there was");

@@ -8,6 +8,7 @@ mod driver;
 mod files;
 mod fixed;
 mod gather;
+mod lend;
 mod lock;
 mod paths;
 mod recv;
@@ -24,6 +25,7 @@ use crate::op::{Done, Mono, Op, ShardId, SockId, Token};
 use fixed::FixedBuffers;
 use io_uring::types::CancelBuilder;
 use io_uring::{cqueue, opcode, squeue, types};
+pub use lend::Lend;
 use recv::RecvPool;
 use ring::{Ring, Wait};
 use slots::{InFlight, Slots, Target, Work};
@@ -58,6 +60,7 @@ pub(crate) struct Sizes {
     pub(crate) recv_buffer_bytes: usize,
     /// The limit on locked memory has room for the arenas.
     pub(crate) register_arena: bool,
+    pub(crate) lend: Lend,
 }
 
 /// One shard's ring and everything in flight on it.
@@ -84,6 +87,9 @@ pub(crate) struct Io {
     /// Accepts that the kernel ended, when to say so, and why.
     accept_ends: Vec<(SockId, Mono, i32)>,
     taken_again: Vec<Again>,
+    /// To whom memory is lent, and how many bytes are lent now.
+    lend: Lend,
+    lent: usize,
     /// Sends handed to the ring since it was asked last.
     sends: u32,
     /// The time of this turn.
@@ -130,6 +136,8 @@ impl Io {
             recv_again: Vec::new(),
             accept_ends: Vec::new(),
             taken_again: Vec::new(),
+            lend: sizes.lend,
+            lent: 0,
             sends: 0,
             now: Mono(0),
             ending: false,
@@ -337,6 +345,11 @@ impl Io {
             }
             self.reap(Mono(u64::MAX));
             self.ready.clear();
+            if self.slots.only_lent() {
+                // A peer may take as long as it likes. What it has yet to read is never freed.
+                std::mem::forget(std::mem::take(&mut self.slots));
+                return true;
+            }
         }
         true
     }

@@ -58,6 +58,7 @@ pub(crate) struct Ring {
     /// Whether the kernel tells in shared memory that deferred work waits.
     taskrun_flag: bool,
     pub(crate) has_ftruncate: bool,
+    pub(crate) has_sendmsg_zc: bool,
 }
 
 impl Ring {
@@ -83,6 +84,7 @@ impl Ring {
             enter_flags: ENTER_GETEVENTS | ENTER_EXT_ARG,
             taskrun_flag: rung.announces(),
             has_ftruncate: probe.is_supported(opcode::Ftruncate::CODE),
+            has_sendmsg_zc: probe.is_supported(opcode::SendMsgZc::CODE),
             uring,
         };
         if ring.uring.params().is_feature_no_iowait() {

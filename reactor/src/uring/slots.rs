@@ -4,6 +4,7 @@
 
 use super::files::{OpenWork, ReadWork};
 use super::gather::Gather;
+use super::lend::Lent;
 use crate::op::{SockId, Token};
 use io_uring::squeue;
 use std::ffi::CString;
@@ -73,6 +74,8 @@ pub(crate) enum Work {
     Accept,
     Recv,
     Send(Box<Gather>),
+    /// A send whose memory the kernel reads on after it has completed.
+    Lend(Box<Lent>),
     CloseSock,
 }
 
@@ -92,6 +95,12 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn is_empty(&self) -> bool {
         self.free.len() == self.slots.len()
+    }
+
+    /// Whether nothing is in flight but memory that peers have yet to read.
+    pub(crate) fn only_lent(&self) -> bool {
+        let mut flights = self.slots.iter().filter_map(|slot| slot.flight.as_ref());
+        flights.all(|flight| matches!(flight.work, Work::Lend(_)))
     }
 
     pub(crate) fn put(&mut self, flight: InFlight) -> u32 {

@@ -12,7 +12,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+pub(super) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 /// Connections that wait to be accepted; the kernel cuts this to net.core.somaxconn.
 const BACKLOG_MAX: i32 = 4096;
 
@@ -139,12 +139,16 @@ impl Io {
         if socket.send.is_some() {
             return self.done(token, failed(libc::EALREADY));
         }
-        let mut gather = Gather::new(parts);
-        if gather.is_empty() {
-            return self.done(token, Done::Ok);
-        }
-        let entry = send_entry(sock, &mut gather);
-        let slot = self.submit_on_sock(token, sock, Work::Send(gather), entry);
+        let slot = if self.lends(sock, &parts) {
+            self.lend(token, sock, parts)
+        } else {
+            let mut gather = Gather::new(parts);
+            if gather.is_empty() {
+                return self.done(token, Done::Ok);
+            }
+            let entry = send_entry(sock, &mut gather);
+            self.submit_on_sock(token, sock, Work::Send(gather), entry)
+        };
         self.sends += 1;
         if let Some(socket) = self.table.sock(sock) {
             socket.send = Some(slot);
@@ -187,6 +191,7 @@ impl Io {
             Work::Recv => self.recv_completed(slot, sock, result, flags),
             Work::Accept => self.accept_completed(slot, sock, result, flags, now),
             Work::Send(_) => self.send_completed(slot, sock, result),
+            Work::Lend(_) => self.lend_completed(slot, sock, result, flags),
             _ => {
                 let flight = self.slots.take(slot);
                 self.table.remove(index_of(sock));
@@ -222,7 +227,7 @@ impl Io {
         }
     }
 
-    fn is_closing(&mut self, sock: SockId) -> bool {
+    pub(super) fn is_closing(&mut self, sock: SockId) -> bool {
         self.ending || self.table.sock(sock).is_none_or(|s| s.closing.is_some())
     }
 
@@ -285,7 +290,12 @@ impl Io {
         let local = stream.local_addr().ok()?;
         // Dropping the stream closes it.
         Some(match self.adopt_sock(stream.as_raw_fd()) {
-            Ok(sock) => Done::Accepted { sock, peer, local },
+            Ok(sock) => {
+                if let Some(socket) = self.table.sock(sock) {
+                    socket.lends = self.lend.to(peer.ip(), local.ip());
+                }
+                Done::Accepted { sock, peer, local }
+            }
             Err(_) => Done::TurnedAway { peer },
         })
     }
@@ -333,13 +343,17 @@ impl Io {
             socket.send = None;
         }
         let all = matches!(&flight.work, Work::Send(gather) if gather.is_empty());
-        let done = match -result {
-            _ if all => Done::Ok,
-            _ if closing => failed(libc::ECANCELED),
-            errno if errno > 0 => failed(errno),
-            _ => failed(libc::EPIPE),
-        };
-        self.done(flight.token, done);
+        self.done(flight.token, sent(result, all, closing));
+    }
+}
+
+/// How a send ended: its last result, whether everything has gone, whether its socket is closing.
+pub(super) fn sent(result: i32, all: bool, closing: bool) -> Done {
+    match -result {
+        _ if all => Done::Ok,
+        _ if closing => failed(libc::ECANCELED),
+        errno if errno > 0 => failed(errno),
+        _ => failed(libc::EPIPE),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Socket {
     pub(crate) recv: Option<u32>,
     pub(crate) pausing: bool,
     pub(crate) send: Option<u32>,
+    /// Whether memory is lent to the peer.
+    pub(crate) lends: bool,
     pub(crate) accept: Option<u32>,
     pub(crate) closing: Option<Token>,
     /// The close is in the kernel's hands.

@@ -5,7 +5,7 @@ use Check::{AtLeast, Between, OneOf};
 use Kind::{Int, Long, String};
 use Scope::{ClusterWide, ReadOnly};
 
-const SYNCED_WRITES: &[&str] = &["auto", "true", "false"];
+const AUTO_OR_NOT: &[&str] = &["auto", "true", "false"];
 const DURABILITIES: &[&str] = &["disk", "memory"];
 
 pub(super) const TOPIC: &[Setting] = &[setting(
@@ -78,7 +78,7 @@ pub(super) const BROKER: &[Setting] = &[
         "synced.writes",
         String,
         "auto",
-        OneOf(SYNCED_WRITES),
+        OneOf(AUTO_OR_NOT),
         ReadOnly,
     )
     .does(
@@ -86,5 +86,18 @@ pub(super) const BROKER: &[Setting] = &[
          flushing after them: one step instead of two. \"auto\" does so where every log \
          directory's device writes through, or completes requests on the core that made them; \
          elsewhere a busy core could hold up the end of such a write.",
+    ),
+    setting(
+        "zero.copy.sends",
+        String,
+        "auto",
+        OneOf(AUTO_OR_NOT),
+        ReadOnly,
+    )
+    .does(
+        "Whether answers of 32 KiB and more are lent to the kernel, which reads them until the \
+         peer has acknowledged them, instead of being copied. \"auto\" does so for peers on other \
+         machines, until the kernel reports of a connection that it copied after all. At most a \
+         quarter of a shard's arena is lent.",
     ),
 ];
