@@ -237,7 +237,8 @@ impl Map {
     pub(crate) fn touch_next(&self) -> bool {
         let next = self.touched.load(Ordering::Relaxed);
         let wanted = touch::wanted(self.used.load(Ordering::Relaxed));
-        if next >= wanted.min(self.regions.len()) {
+        // The last ones are left to who needs them: memory that is being touched is out of reach.
+        if next >= wanted || wanted > self.regions.len() {
             return false;
         }
         let region = &self.regions[next];
