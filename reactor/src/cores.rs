@@ -94,8 +94,8 @@ pub(crate) fn bind_to(cores: &[usize]) -> bool {
     }
 }
 
-/// Lets every other thread of the machine run before the calling one (SCHED_IDLE, sched(7)); `false`
-/// if the kernel refuses.
+/// Lets every other thread of the machine run before the calling one (SCHED_IDLE, sched(7));
+/// `false` if the kernel refuses.
 pub(crate) fn yield_to_all() -> bool {
     // SAFETY: a local parameter, and the calling thread only.
     unsafe {
