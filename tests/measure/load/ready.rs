@@ -37,10 +37,10 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.map_or(0.0, |now| (now.as_nanos() - since) as f64 / 1e6)
     };
-    persist(|| Link::open(&bootstrap));
+    persist(|| Link::open(&bootstrap))?;
     let listening = passed();
     if options.get("create", false)? {
-        persist(|| create(&bootstrap, &topic, partitions));
+        persist(|| create(&bootstrap, &topic, partitions))?;
     }
     let created = passed();
     // The listener of a killed process may still take connections, which then break.
@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         let mut link = Link::open(&bootstrap)?;
         let taken = produce_everywhere(&mut link, &topic, partitions)?;
         Ok((link, taken))
-    });
+    })?;
     let produced = passed();
     fetch_everywhere(&mut link, &topic, taken)?;
     println!(
@@ -59,11 +59,12 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-fn persist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+/// Again and again while the broker is not there; what it refuses, it refuses for good.
+fn persist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
-            Ok(done) => return done,
-            Err(_) => sleep(PAUSE),
+            Err(error) if error.kind() != io::ErrorKind::Other => sleep(PAUSE),
+            done => return done,
         }
     }
 }
