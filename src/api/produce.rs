@@ -72,10 +72,11 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                     let index = u32::try_from(places.len()).unwrap_or(u32::MAX);
                     places.push(place);
                     let shard = cx.image.owner(id, cx.shards);
-                    parts
-                        .entry(shard)
-                        .or_default()
-                        .push(ProducePart { index, id, records });
+                    parts.entry(shard).or_default().push(ProducePart {
+                        index,
+                        id,
+                        records: records.into(),
+                    });
                 }
                 Err(code) => {
                     answer.error_code = code.0;

@@ -1,7 +1,7 @@
 //! What the origin of a request asks the shard that owns the partitions.
 
-use bytes::Bytes;
 use reactor::op::Mono;
+use storage::batch::Pieces;
 use storage::types::PartitionId;
 
 /// The parts of one Produce request that this shard owns.
@@ -23,7 +23,7 @@ pub struct ProducePart {
     /// Place in the request, returned with the result.
     pub index: u32,
     pub id: PartitionId,
-    pub records: Bytes,
+    pub records: Pieces,
 }
 
 /// The parts of one Fetch request that this shard owns.

@@ -353,7 +353,7 @@ impl Shard {
         let part = ProducePart {
             index: 0,
             id,
-            records: batch,
+            records: batch.into(),
         };
         let call = ProduceCall {
             parts: vec![part],

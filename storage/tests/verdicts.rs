@@ -130,7 +130,7 @@ fn equally_refused(ours: &Rejection, error: &str, indexes: &str, input: &[u8]) -
 /// Whether the same was stored: the same bytes, or, where an encoder had a say, the same records.
 fn equally_stored(ours: &Admitted, kafkas: &Bytes) -> bool {
     let header = Header::of(kafkas).expect("Kafka stored a batch").summary();
-    let mut placed = ours.bytes.to_vec();
+    let mut placed = ours.bytes().to_vec();
     batch::patch(&mut placed, header.base_offset, header.leader_epoch);
     if placed == kafkas[..] {
         return true;
@@ -139,11 +139,11 @@ fn equally_stored(ours: &Admitted, kafkas: &Bytes) -> bool {
     let encoder_had_a_say = header.attributes.codec() != Ok(Codec::None);
     // Kafka leaves plain records whose offsets repeat or leap as they are; we put them right.
     let put_right =
-        deltas(kafkas) == Some((false, true)) && deltas(&ours.bytes) == Some((true, true));
+        deltas(kafkas) == Some((false, true)) && deltas(&ours.bytes()) == Some((true, true));
     placed == header
         && (encoder_had_a_say || put_right)
-        && batch::check_crc(&ours.bytes)
-        && read(&ours.bytes) == read(kafkas)
+        && batch::check_crc(&ours.bytes())
+        && read(&ours.bytes()) == read(kafkas)
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn an_uncompressed_batch_is_admitted_without_any_allocation() {
         admitted
             .expect("measured")
             .expect("a good batch")
-            .bytes
+            .bytes()
             .as_ptr(),
         batch.as_ptr()
     );

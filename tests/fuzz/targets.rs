@@ -104,14 +104,26 @@ pub(crate) fn admit(data: &[u8]) {
     });
     let claims_append_time =
         Header::of(&records).is_some_and(|header| header.summary().attributes.log_append_time());
-    let Ok(admitted) = batch::admit(records, &rules) else {
+    let step = 1 + usize::from(settings & 0x7f) * 3;
+    let pieces: Vec<Bytes> = records.chunks(step).map(Bytes::copy_from_slice).collect();
+    let told = |fate: &Result<batch::Admitted, batch::Rejection>| {
+        let stored = |batch: &batch::Admitted| (batch.bytes(), batch.header);
+        fate.as_ref().map(stored).map_err(Clone::clone)
+    };
+    let fate = batch::admit(records, &rules);
+    assert_eq!(
+        told(&batch::admit(pieces, &rules)),
+        told(&fate),
+        "pieces of {step} bytes meet another fate"
+    );
+    let Ok(admitted) = fate else {
         return;
     };
     assert!(
-        batch::check_crc(&admitted.bytes),
+        batch::check_crc(&admitted.bytes()),
         "an admitted batch has a wrong CRC"
     );
-    let read = batch::records(&admitted.bytes, INFLATED_BYTES_MAX).expect("it inflates");
+    let read = batch::records(&admitted.bytes(), INFLATED_BYTES_MAX).expect("it inflates");
     let mut count = 0;
     for record in read {
         let record = record.expect("an admitted batch holds a broken record");
@@ -119,7 +131,7 @@ pub(crate) fn admit(data: &[u8]) {
         count += 1;
     }
     assert_eq!(count, admitted.header.count);
-    let header = Header::of(&admitted.bytes)
+    let header = Header::of(&admitted.bytes())
         .expect("an admitted batch has a header")
         .summary();
     assert_eq!(header, admitted.header);
@@ -130,9 +142,10 @@ pub(crate) fn admit(data: &[u8]) {
     };
     // Of a batch that claims the broker's time, the latest time is the one it claims.
     if !again.log_append_time && !claims_append_time {
-        let twice = batch::admit(admitted.bytes.clone(), &again).expect("admitted before");
+        let twice = batch::admit(admitted.bytes().clone(), &again).expect("admitted before");
         assert_eq!(
-            twice.bytes, admitted.bytes,
+            twice.bytes(),
+            admitted.bytes(),
             "admission changes its own result"
         );
     }

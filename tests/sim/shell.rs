@@ -197,7 +197,7 @@ impl Shell {
         let batch = metadata::batch(values, now.wall_ms);
         match self.store.append(slot, &batch, 3, now) {
             Ok(appended) => {
-                let mut bytes = batch.bytes.to_vec();
+                let mut bytes = batch.bytes().to_vec();
                 patch(&mut bytes, appended.base_offset, 3);
                 let (base, last) = (appended.base_offset, appended.last_offset);
                 assert_eq!(

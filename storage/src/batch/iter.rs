@@ -122,6 +122,9 @@ impl<'a> Iterator for Batches<'a> {
 
 impl FusedIterator for Batches<'_> {}
 
+pub(super) const MORE_FOLLOWS: Malformed =
+    Malformed("more bytes follow than the declared count of records");
+
 /// The records of an uncompressed (or inflated) record area: exactly `count`, to the last byte.
 #[derive(Clone, Debug)]
 pub(crate) struct Walk<'a> {
@@ -147,9 +150,7 @@ impl<'a> Iterator for Walk<'a> {
         }
         self.left -= 1;
         let taken = match RecordView::take(&mut self.rest) {
-            Ok(_) if self.left == 0 && !self.rest.is_empty() => Err(Malformed(
-                "more bytes follow than the declared count of records",
-            )),
+            Ok(_) if self.left == 0 && !self.rest.is_empty() => Err(MORE_FOLLOWS),
             taken => taken,
         };
         if taken.is_err() {

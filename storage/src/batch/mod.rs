@@ -2,14 +2,16 @@
 
 mod admit;
 mod build;
+mod check;
 mod compression;
 mod header;
 mod iter;
 mod lz4;
+mod pieces;
 mod record;
 mod snappy;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod varint;
 
 pub use admit::{
@@ -22,6 +24,7 @@ pub use header::{
     sequence_minus, sequence_plus,
 };
 pub use iter::{BatchRef, Batches, ParseError, Records, batches, records};
+pub use pieces::Pieces;
 pub use record::{HeaderViews, Malformed, RECORD_LEN_MIN, Record, RecordView};
 
 use zerocopy::FromBytes;

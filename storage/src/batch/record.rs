@@ -1,5 +1,6 @@
 //! Records inside a batch: a checked walk that allocates nothing, and owned records.
 
+use super::pieces::Cursor;
 use super::varint;
 use bytes::Bytes;
 
@@ -23,7 +24,24 @@ pub struct RecordView<'a> {
     headers: HeaderViews<'a>,
 }
 
+/// What admission asks of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) has_key: bool,
+}
+
 impl<'a> RecordView<'a> {
+    #[inline]
+    pub(super) const fn facts(&self) -> Facts {
+        Facts {
+            timestamp_delta: self.timestamp_delta,
+            offset_delta: self.offset_delta,
+            has_key: self.key.is_some(),
+        }
+    }
+
     /// The record's headers, in order.
     #[must_use]
     pub const fn headers(&self) -> HeaderViews<'a> {
@@ -74,20 +92,10 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// What admission asks of a record of the usual shape: no headers, all numbers short.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Skimmed {
-    pub(super) timestamp_delta: i64,
-    pub(super) offset_delta: i32,
-    pub(super) has_key: bool,
-    /// Where the next record begins.
-    pub(super) end: usize,
-}
-
-/// Checks the record at `at` as strictly as [`RecordView::take`], if it has the usual shape. `None`
-/// says nothing about it.
+/// Checks the record at `at` as strictly as [`RecordView::take`], if it has the usual shape: no
+/// headers, all numbers short. Where it ends comes with it. `None` says nothing about it.
 #[inline(always)]
-pub(super) fn skim(area: &[u8], at: usize) -> Option<Skimmed> {
+pub(super) fn skim(area: &[u8], at: usize) -> Option<(Facts, usize)> {
     let (len, at) = varint::short_at(area, at)?;
     let end = at.checked_add(usize::try_from(varint::unzigzag(len)).ok()?)?;
     let (timestamp_delta, at) = varint::short_at(area, at + 1)?;
@@ -97,12 +105,59 @@ pub(super) fn skim(area: &[u8], at: usize) -> Option<Skimmed> {
     let (value, at) = varint::short_at(area, at)?;
     let at = at + usize::try_from(varint::unzigzag(value)).unwrap_or(0);
     // Only its last byte is left, and says that there are no headers.
-    (at + 1 == end && area.get(at) == Some(&0)).then_some(Skimmed {
+    let facts = Facts {
         timestamp_delta: i64::from(varint::unzigzag(timestamp_delta)),
         offset_delta: varint::unzigzag(offset_delta),
         has_key: key & 1 == 0,
-        end,
+    };
+    (at + 1 == end && area.get(at) == Some(&0)).then_some((facts, end))
+}
+
+/// Steps over a record that may lie in several pieces, and checks it as [`RecordView::take`] does.
+pub(super) fn check(bytes: &mut Cursor<'_>) -> Result<Facts, Malformed> {
+    let len = bytes.take_i32().ok_or(Malformed("its length is cut off"))?;
+    let len = usize::try_from(len).map_err(|_| Malformed("its length is negative"))?;
+    let mut body = bytes
+        .split(len)
+        .ok_or(Malformed("it is longer than the bytes that remain"))?;
+    // The attributes.
+    body.skip(1).ok_or(Malformed("it is empty"))?;
+    let timestamp_delta = body
+        .take_i64()
+        .ok_or(Malformed("its timestamp is cut off"))?;
+    let offset_delta = body.take_i32().ok_or(Malformed("its offset is cut off"))?;
+    let has_key = skip_nullable(&mut body, "its key is cut off")?;
+    skip_nullable(&mut body, "its value is cut off")?;
+    let count = body
+        .take_i32()
+        .ok_or(Malformed("its header count is cut off"))?;
+    let count = usize::try_from(count).map_err(|_| Malformed("its header count is negative"))?;
+    if count > body.left() / RECORD_HEADER_LEN_MIN {
+        return Err(Malformed("its header count exceeds the bytes that remain"));
+    }
+    for _ in 0..count {
+        if !skip_nullable(&mut body, "a header's key is cut off")? {
+            return Err(Malformed("a header's key is null"));
+        }
+        skip_nullable(&mut body, "a header's value is cut off")?;
+    }
+    if body.left() > 0 {
+        return Err(Malformed("bytes are left over at its end"));
+    }
+    Ok(Facts {
+        timestamp_delta,
+        offset_delta,
+        has_key,
     })
+}
+
+/// Steps over a length and so many bytes; `false` for null.
+fn skip_nullable(bytes: &mut Cursor<'_>, cut_off: &'static str) -> Result<bool, Malformed> {
+    let len = bytes.take_i32().ok_or(Malformed(cut_off))?;
+    let Ok(len) = usize::try_from(len) else {
+        return Ok(false);
+    };
+    bytes.skip(len).map(|()| true).ok_or(Malformed(cut_off))
 }
 
 /// The headers of one record, already checked.

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 
 const NOW: i64 = 1_764_000_000_000;
 
-pub(super) fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         now_ms: NOW,
         log_append_time: false,
@@ -71,11 +71,11 @@ fn a_good_batch_keeps_its_very_bytes() {
         let batch = batch_of(compression, &[one(NOW - 5), one(NOW), one(NOW - 9)]);
         let admitted = admit(batch.clone(), &rules()).expect("a good batch");
         assert_eq!(
-            admitted.bytes.as_ptr(),
+            admitted.bytes().as_ptr(),
             batch.as_ptr(),
             "{compression:?} was copied"
         );
-        assert_eq!(admitted.bytes, batch);
+        assert_eq!(admitted.bytes(), batch);
         assert_eq!(
             (admitted.header.max_timestamp, admitted.max_ts_offset_delta),
             (NOW, 1)
@@ -137,7 +137,7 @@ fn only_one_batch_but_a_cut_off_end_is_ignored() {
     assert_eq!(why(two.clone(), &rules()), Reject::InvalidRecord);
     let cut = two.slice(..two.len() - 1);
     let admitted = admit(cut, &rules()).expect("the whole batch in front");
-    assert_eq!(admitted.bytes, good);
+    assert_eq!(admitted.bytes(), good);
     let mut broken = two.to_vec();
     broken[good.len() + 8] = 0xff;
     assert_eq!(why(broken.into(), &rules()), Reject::Corrupt);
@@ -169,8 +169,8 @@ fn the_crc_is_rewritten_only_when_the_maximum_differs() {
     let good = batch_of(Compression::None, &[one(NOW - 3), one(NOW - 7)]);
     let lying = edit(&good, true, |h| h.max_timestamp.set(NOW + 77));
     let admitted = admit(lying, &rules()).expect("the maximum is put right");
-    assert_eq!(admitted.bytes, good);
-    assert!(check_crc(&admitted.bytes));
+    assert_eq!(admitted.bytes(), good);
+    assert!(check_crc(&admitted.bytes()));
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn log_append_time_is_stamped() {
         },
     )
     .expect("good");
-    assert!(check_crc(&admitted.bytes));
+    assert!(check_crc(&admitted.bytes()));
     assert!(admitted.header.attributes.log_append_time());
     assert_eq!(admitted.header.max_timestamp, NOW);
     assert_eq!(admitted.header.base_timestamp, 5);
-    assert_eq!(admitted.bytes[HEADER_LEN..], good[HEADER_LEN..]);
-    for record in records(&admitted.bytes, 1 << 20).expect("it inflates") {
+    assert_eq!(admitted.bytes()[HEADER_LEN..], good[HEADER_LEN..]);
+    for record in records(&admitted.bytes(), 1 << 20).expect("it inflates") {
         assert_eq!(record.expect("good").timestamp, NOW);
     }
 }
@@ -286,12 +286,12 @@ fn broken_records_are_invalid_records() {
 fn deltas_out_of_order_are_put_right() {
     let twice_zero = [12, 0, 0, 0, 1, 1, 0, 12, 0, 0, 0, 1, 1, 0];
     let admitted = admit(with_area(&twice_zero, 2), &rules()).expect("rebuilt");
-    let deltas: Vec<_> = records(&admitted.bytes, 0)
+    let deltas: Vec<_> = records(&admitted.bytes(), 0)
         .expect("plain")
         .map(|record| record.expect("good").offset_delta)
         .collect();
     assert_eq!(deltas, [0, 1]);
-    assert!(check_crc(&admitted.bytes));
+    assert!(check_crc(&admitted.bytes()));
 }
 
 #[test]
@@ -358,14 +358,64 @@ proptest! {
         let target = wanted.target(codec.expect("known"));
         let rules = Rules { compression: wanted, ..rules() };
         let admitted = admit(batch.clone(), &rules).expect("good");
-        prop_assert!(check_crc(&admitted.bytes));
-        prop_assert_eq!(&read_all(&admitted.bytes), &sent);
+        prop_assert!(check_crc(&admitted.bytes()));
+        prop_assert_eq!(&read_all(&admitted.bytes()), &sent);
         prop_assert_eq!(admitted.header.attributes.codec(), Ok(target));
-        prop_assert_eq!(admitted.bytes.as_ptr() == batch.as_ptr(), codec == Ok(target));
+        prop_assert_eq!(admitted.bytes().as_ptr() == batch.as_ptr(), codec == Ok(target));
         let max = sent.iter().map(|record| record.timestamp).max();
         prop_assert_eq!(Some(admitted.header.max_timestamp), max);
         let first = sent.iter().position(|record| Some(record.timestamp) == max);
         prop_assert_eq!(Some(admitted.max_ts_offset_delta as usize), first);
+    }
+
+    /// However a record set is cut into pieces, it meets the same fate: the same bytes are stored,
+    /// or the same is said of it. Good ones, damaged ones, cut-off ones, several batches.
+    #[test]
+    fn pieces_meet_the_fate_of_the_whole(
+        sent in prop::collection::vec(any_record(), 1..30),
+        source in any_compression(),
+        wanted in prop_oneof![2 => Just(Compression::Producer), 1 => any_compression()],
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        end in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+        (twice, right_crc, log_append_time, key_required) in any::<(bool, bool, bool, bool)>(),
+        after_max_ms in prop_oneof![Just(i64::MAX), Just(-3)],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..100),
+    ) {
+        let mut bytes = batch_of(source, &sent).to_vec();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if right_crc {
+            write_crc(&mut bytes);
+        }
+        if twice {
+            bytes.extend_from_within(..);
+        }
+        if let Some(end) = end {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        let whole = Bytes::from(bytes);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(whole.len() + 1)).collect();
+        cuts.extend([0, whole.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<Bytes> = cuts.windows(2).map(|cut| whole.slice(cut[0]..cut[1])).collect();
+        let rules = Rules {
+            compression: wanted,
+            inflated_bytes_max: 1 << 16,
+            log_append_time,
+            key_required,
+            after_max_ms,
+            ..rules()
+        };
+        let (mut cost, mut cost_in_pieces) = (0, 0);
+        let of_whole = admit_counting(whole.into(), &rules, &mut cost);
+        let of_pieces = admit_counting(pieces.into(), &rules, &mut cost_in_pieces);
+        prop_assert_eq!(cost, cost_in_pieces);
+        let told = |fate: Result<Admitted, Rejection>| {
+            fate.map(|batch| (batch.bytes(), batch.header, batch.max_ts_offset_delta))
+        };
+        prop_assert_eq!(told(of_pieces), told(of_whole));
     }
 
     /// A batch that differs in any byte, its CRC right again or not, neither panics nor inflates
@@ -392,9 +442,9 @@ proptest! {
         let bytes = Bytes::from(bytes);
         let tight = Rules { inflated_bytes_max: 1 << 16, origin: Origin::Client, ..rules() };
         if let Ok(admitted) = admit(bytes.clone(), &tight) {
-            let read = read_all(&admitted.bytes);
+            let read = read_all(&admitted.bytes());
             prop_assert_eq!(read.len() as i32, admitted.header.count);
-            prop_assert!(check_crc(&admitted.bytes));
+            prop_assert!(check_crc(&admitted.bytes()));
         }
         for batch in batches(&bytes).flatten() {
             let _ = batch.summary();
@@ -467,7 +517,7 @@ fn an_internal_batch_may_be_a_marker() {
         ..rules()
     };
     assert_eq!(
-        admit(marker.clone(), &internal).expect("a marker").bytes,
+        admit(marker.clone(), &internal).expect("a marker").bytes(),
         marker
     );
 }

@@ -195,18 +195,18 @@ impl Log {
     pub(crate) fn place(&mut self, batch: &Admitted, epoch: i32, arena: &Arena, now: Now) -> bool {
         let (base, summary) = (self.end, &batch.header);
         let active = self.active_mut();
-        if !active.tail.reserve(arena, batch.bytes.len()) {
+        let len = batch.pieces.len();
+        if !active.tail.reserve(arena, len) {
             return false;
         }
         let pos = active.end;
-        let (head, rest) = batch.bytes.split_at(HEADER_LEN);
-        let mut placed = [0; HEADER_LEN];
-        placed.copy_from_slice(head);
+        let (mut placed, _) = batch.pieces.window::<HEADER_LEN>(0);
         patch(&mut placed, base, epoch);
         active.tail.append(&placed);
-        active.tail.append(rest);
-        active.end += batch.bytes.len() as u64;
-        let len = batch.bytes.len();
+        for piece in batch.pieces.slices(HEADER_LEN) {
+            active.tail.append(piece);
+        }
+        active.end += len as u64;
         let placed = Summary {
             base_offset: base,
             leader_epoch: epoch,
@@ -271,8 +271,9 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Header;
+    use crate::batch::{Builder, Compression, Header};
     use crate::types::TopicId;
+    use bytes::Bytes;
 
     const SEGMENT_MS: u64 = 1_000;
 
@@ -282,6 +283,42 @@ mod tests {
             max_timestamp,
             ..header.summary()
         }
+    }
+
+    /// What lies in the tail is the batch in its place, however it came in: in one piece or in
+    /// many, over the end of a chunk of the tail too.
+    #[test]
+    fn a_batch_in_pieces_is_placed_as_a_whole() {
+        let arena = Arena::heap(8 << 20);
+        let id = PartitionId {
+            topic: TopicId([9; 16]),
+            index: 0,
+        };
+        let value: Vec<u8> = (0..70_000_u32)
+            .map(|at| (at.wrapping_mul(at) >> 7) as u8)
+            .collect();
+        let mut builder = Builder::new(Compression::None);
+        builder
+            .append(5, Some(b"key"), Some(&value), &[])
+            .expect("small");
+        let whole = builder.build().expect("a record");
+        let rules = crate::batch::tests::rules();
+        let mut log = Log::new(id, LogConfig::default(), 0);
+        let mut expected = Vec::new();
+        for (step, base) in [1, 60, 61, 62, 700, 4_096, 65_536, 1 << 20]
+            .into_iter()
+            .zip(0..)
+        {
+            let pieces: Vec<Bytes> = whole.chunks(step).map(Bytes::copy_from_slice).collect();
+            let batch = crate::batch::admit(pieces, &rules).expect("a good batch");
+            assert!(log.place(&batch, 3, &arena, Now::default()));
+            let mut placed = whole.to_vec();
+            patch(&mut placed, base, 3);
+            expected.extend(placed);
+        }
+        let tail = &log.active().tail;
+        assert_eq!(tail.slice(DATA_START, tail.end()).concat(), expected);
+        assert_eq!(log.end, 8);
     }
 
     /// After how long the first segment of a log ends, when `jitter_ms` is set.

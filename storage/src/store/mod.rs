@@ -285,7 +285,7 @@ impl Store {
         leader_epoch: i32,
         now: Now,
     ) -> Result<Appended, AppendError> {
-        let len = batch.bytes.len();
+        let len = batch.pieces.len();
         let limit = self.arena.bytes_max() - self.arena.bytes_max() / ARENA_RESERVE;
         let crowded = !is_large(&self.arena, len) && self.arena.bytes_used() + len > limit;
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
