@@ -12,6 +12,7 @@ use crate::cluster::name;
 use crate::partition::answers::{ProducedPart, Refusal};
 use crate::partition::calls::{ProduceCall, ProducePart};
 use crate::shard::mail::{Answer, Call};
+use storage::batch::Pieces;
 use storage::types::PartitionId;
 
 use super::error::Code;
@@ -57,7 +58,9 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                 continue;
             }
             let place = (response.responses.len(), answers.len());
-            let records = data.records.map(Records::into_bytes).unwrap_or_default();
+            let records = data
+                .records
+                .map_or_else(Pieces::default, |records| records.parts.into());
             let admitted = match &refused_whole {
                 Some((code, _)) => Err(*code),
                 None => found.and_then(|topic| admit(cx, topic, data.index, acks)),
@@ -72,11 +75,10 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                     let index = u32::try_from(places.len()).unwrap_or(u32::MAX);
                     places.push(place);
                     let shard = cx.image.owner(id, cx.shards);
-                    parts.entry(shard).or_default().push(ProducePart {
-                        index,
-                        id,
-                        records: records.into(),
-                    });
+                    parts
+                        .entry(shard)
+                        .or_default()
+                        .push(ProducePart { index, id, records });
                 }
                 Err(code) => {
                     answer.error_code = code.0;
@@ -86,7 +88,8 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
             answers.push(answer);
         }
         response.responses.push(TopicProduceResponse {
-            name: topic.name,
+            // What waits for the disk must not keep a whole receive buffer for the sake of a name.
+            name: topic.name.detached(),
             topic_id: topic.topic_id,
             partition_responses: answers,
         });
@@ -186,8 +189,8 @@ fn refuse_whole(request: &Request) -> Option<(Code, Option<Str>)> {
 /// Whether the first batch is transactional; as far as `ByteBufferLogInputStream` (4.2) would look,
 /// and with its words.
 fn first_batch(records: &Records) -> Result<bool, String> {
-    // A request's records are one piece.
-    let head = records.parts.first().map_or(&[][..], |piece| &piece[..]);
+    let (head, filled) = records.head::<{ ATTRIBUTES_AT + 1 }>();
+    let head = &head[..filled];
     let Some(size) = head.get(SIZE_AT..).and_then(<[u8]>::first_chunk) else {
         return Ok(false);
     };

@@ -1,6 +1,5 @@
 //! Which handler serves which API.
 
-use bytes::Bytes;
 use net::wire::api::ApiKey;
 use net::wire::{self, Reader};
 
@@ -8,11 +7,10 @@ use super::{Cx, Handled};
 
 /// Decodes each API's request in the version of the header and hands it to the API's file.
 macro_rules! serve {
-    ($cx:ident, $body:ident, $($key:ident => $module:ident,)*) => {
+    ($cx:ident, $reader:ident, $($key:ident => $module:ident,)*) => {
         match $cx.header.api_key {
             $(ApiKey::$key => {
-                let mut reader = Reader::new($body);
-                match wire::$module::Request::decode(&mut reader, $cx.header.api_version) {
+                match wire::$module::Request::decode(&mut $reader, $cx.header.api_version) {
                     Ok(request) => super::$module::handle($cx, request),
                     Err(error) => undecodable($cx, &error),
                 }
@@ -21,14 +19,14 @@ macro_rules! serve {
     };
 }
 
-/// Serves one request.
-pub fn handle(cx: &mut Cx<'_>, body: Bytes) -> Handled {
+/// Serves one request, whose body `reader` stands before.
+pub fn handle(cx: &mut Cx<'_>, mut reader: Reader) -> Handled {
     if cx.header.api_key == ApiKey::ApiVersions
         && !ApiKey::ApiVersions.info().supports(cx.version())
     {
         return super::api_versions::unsupported();
     }
-    serve! { cx, body,
+    serve! { cx, reader,
         Produce => produce,
         Fetch => fetch,
         ListOffsets => list_offsets,

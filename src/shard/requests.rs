@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use net::wire::Reader;
 use reactor::op::Now;
 
 use crate::api::{self, Cx, Handled, Work};
@@ -96,7 +97,7 @@ impl Shard {
             hurried: self.life.phase >= Phase::Draining || self.connections.has_ended(conn),
             reply_bytes_max: self.connections.room_for_replies(),
         };
-        let handled = api::handle(&mut cx, frame.body);
+        let handled = api::handle(&mut cx, Reader::of_pieces(frame.body, frame.more));
         self.act(asker, handled);
     }
 

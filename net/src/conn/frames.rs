@@ -1,14 +1,20 @@
 //! Cutting the stream into frames: a signed 32-bit length, then as many bytes.
 
 use super::ConnError;
+use crate::wire::api::ApiKey;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Pieces shorter than this are gathered while others wait before them: a peer that sends byte by
 /// byte must not pin one receive buffer a byte.
-const PIECE_BYTES_MIN: usize = 1024;
+pub(super) const PIECE_BYTES_MIN: usize = 1024;
 
 const PREFIX_BYTES: usize = 4;
+
+/// A Produce of at least this many bytes is handed out in the pieces it came in: to put them
+/// together would copy every record once more. For a shorter one, and for whatever is decoded to
+/// its last byte anyway, one piece is worth the copy.
+const APART_BYTES_MIN: usize = 16 * 1024;
 
 /// What has come in and is not handed out yet. Memory follows what came in, never what a length
 /// prefix promises.
@@ -53,9 +59,12 @@ impl Frames {
             })
     }
 
-    /// The next frame without its length prefix, once it is complete. Its length is judged as soon
-    /// as the prefix is there.
-    pub(super) fn take(&mut self, frame_bytes_max: usize) -> Result<Option<Bytes>, ConnError> {
+    /// The next frame without its length prefix, once it is complete: its first piece, and others
+    /// if it is a large Produce. Its length is judged as soon as the prefix is there.
+    pub(super) fn take(
+        &mut self,
+        frame_bytes_max: usize,
+    ) -> Result<Option<(Bytes, Vec<Bytes>)>, ConnError> {
         let Some(prefix) = self.peek() else {
             return Ok(None);
         };
@@ -67,8 +76,17 @@ impl Frames {
         if self.bytes - PREFIX_BYTES < length {
             return Ok(None);
         }
+        let apart = length >= APART_BYTES_MIN && self.next_key() == Some(ApiKey::Produce.to_wire());
         self.advance(PREFIX_BYTES);
-        Ok(Some(self.cut(length)))
+        let (first, more) = self.cut(length);
+        if more.is_empty() || apart {
+            return Ok(Some((first, more)));
+        }
+        let mut gathered = BytesMut::with_capacity(length);
+        gathered.extend_from_slice(&first);
+        more.iter()
+            .for_each(|part| gathered.extend_from_slice(part));
+        Ok(Some((gathered.freeze(), Vec::new())))
     }
 
     fn flush_tail(&mut self) {
@@ -101,32 +119,31 @@ impl Frames {
         drop(self.cut(count));
     }
 
-    /// The next `count` bytes, which are there: shared if one piece holds them, copied otherwise.
-    fn cut(&mut self, count: usize) -> Bytes {
+    /// The next `count` bytes, which are there, shared: the first piece of them, and the others.
+    fn cut(&mut self, count: usize) -> (Bytes, Vec<Bytes>) {
         debug_assert!(count <= self.bytes, "cut more than came in");
         if self.bytes - self.tail.len() < count {
             self.flush_tail();
         }
         self.bytes -= count;
-        let mut gathered = BytesMut::new();
-        let mut missing = count;
-        while missing > 0 {
-            let Some(front) = self.pieces.front_mut() else {
-                break;
-            };
-            let part = front.split_to(missing.min(front.len()));
-            if front.is_empty() {
-                self.pieces.pop_front();
-            }
+        let first = self.cut_piece(count);
+        let (mut missing, mut more) = (count - first.len(), Vec::new());
+        while missing > 0 && !self.pieces.is_empty() {
+            let part = self.cut_piece(missing);
             missing -= part.len();
-            if part.len() == count {
-                return part;
-            }
-            if gathered.is_empty() {
-                gathered.reserve(count);
-            }
-            gathered.extend_from_slice(&part);
+            more.push(part);
         }
-        gathered.freeze()
+        (first, more)
+    }
+
+    /// Up to `count` bytes of the first piece.
+    fn cut_piece(&mut self, count: usize) -> Bytes {
+        let Some(front) = self.pieces.front_mut() else {
+            return Bytes::new();
+        };
+        if front.len() > count {
+            return front.split_to(count);
+        }
+        self.pieces.pop_front().unwrap_or_default()
     }
 }

@@ -69,8 +69,11 @@ pub struct Frame {
     /// Counts the requests of the connection from 0.
     pub seq: u64,
     pub header: RequestHeader,
-    /// What follows the header, shared with what was received where it came in one piece.
+    /// What follows the header, or the first piece of it; shared with what was received where it
+    /// came in one piece.
     pub body: Bytes,
+    /// The other pieces of a large Produce that came in several, shared with what was received.
+    pub more: Vec<Bytes>,
 }
 
 /// One connection. Lives on one shard from accept to close.
@@ -160,15 +163,20 @@ impl Conn {
         if self.replies.out_bytes() >= self.limits.out_bytes_max {
             return Ok(None);
         }
-        let Some(frame) = self.frames.take(self.limits.frame_bytes_max)? else {
+        let Some((first, more)) = self.frames.take(self.limits.frame_bytes_max)? else {
             return Ok(None);
         };
-        let frame_bytes = frame.len();
-        let mut reader = Reader::new(frame);
+        let mut reader = Reader::of_pieces(first, more);
+        let frame_bytes = reader.remaining();
         let header = RequestHeader::decode(&mut reader).map_err(ConnError::Header)?;
         let seq = self.replies.expect(&header, frame_bytes);
-        let body = reader.rest();
-        Ok(Some(Frame { seq, header, body }))
+        let (body, more) = reader.into_pieces();
+        Ok(Some(Frame {
+            seq,
+            header,
+            body,
+            more,
+        }))
     }
 
     /// Answers the request `seq` with the body of a reply; its length and header are put before

@@ -1,5 +1,6 @@
 //! Properties of the machine under random fragmentation, pipelining and answering order.
 
+use super::frames::PIECE_BYTES_MIN;
 use super::*;
 use crate::wire::{Str, Writer, metadata, produce};
 use std::collections::VecDeque;
@@ -235,6 +236,49 @@ fn a_frame_in_one_piece_is_not_copied() {
         let frame = conn.next_request().expect("sound").expect("a frame");
         assert!(range.contains(&frame.body.as_ptr()));
     }
+}
+
+/// A body of any length and cut, byte by byte or in large pieces; a large Produce is handed out in
+/// them, all else in one piece.
+#[test]
+fn a_frame_in_pieces_is_the_same_frame() {
+    let mut dice = Dice(9);
+    let limits = ConnLimits {
+        frame_bytes_max: 200_000,
+        in_bytes_max: 1 << 20,
+        requests_max: 50,
+        ..limits()
+    };
+    let mut apart = 0;
+    for round in 0..400 {
+        let filler = [10, 15_000, 16_384, 70_000, 180_000][dice.below(5)];
+        let (key, version) = [(ApiKey::Produce, 9), (ApiKey::Metadata, 9)][dice.below(2)];
+        let mut stream: Bytes = request(key, version, round, filler).into();
+        let mut conn = Conn::new(limits, START);
+        let piece_max = [1_000, 3_000, 20_000, 130_000][dice.below(4)];
+        let mut held = Vec::new();
+        while !stream.is_empty() {
+            assert!(conn.next_request().expect("sound").is_none());
+            let piece = stream.split_to(stream.len().min(1 + dice.below(piece_max)));
+            held.push(piece.as_ptr_range());
+            conn.on_received(piece, START);
+        }
+        let frame = conn.next_request().expect("sound").expect("a frame");
+        let pattern = (0..filler).map(|index| (index as i32 ^ round) as u8);
+        let body = std::iter::once(&frame.body).chain(&frame.more);
+        assert!(body.clone().flatten().copied().eq(pattern));
+        assert_eq!(conn.replies.waiting_bytes(), filler + 16);
+        if frame.more.is_empty() {
+            continue;
+        }
+        apart += 1;
+        assert!(key == ApiKey::Produce && filler >= 15_000);
+        for part in body.filter(|part| part.len() >= 4 * PIECE_BYTES_MIN) {
+            let shared = |range: &std::ops::Range<*const u8>| range.contains(&part.as_ptr());
+            assert!(piece_max <= 3_000 || held.iter().any(shared), "a copy");
+        }
+    }
+    assert!(apart > 50, "only {apart} frames in pieces");
 }
 
 #[test]

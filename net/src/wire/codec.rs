@@ -147,14 +147,14 @@ impl Wire for Option<Records> {
         1
     }
 
-    fn read(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        let Some(bytes) = Option::<Bytes>::read(r, version)? else {
+    fn read(r: &mut Reader, _: i16) -> Result<Self, DecodeError> {
+        let Some(length) = r.length()? else {
             return Ok(None);
         };
-        if !bytes.is_empty() {
-            r.charge(1, size_of::<Bytes>())?;
-        }
-        Ok(Some(Records::from(bytes)))
+        let parts = r.take_pieces(length)?;
+        // Of several pieces the connection held as many handles before: only one is new.
+        r.charge(usize::from(length > 0), size_of::<Bytes>())?;
+        Ok(Some(Records { parts }))
     }
 
     fn write(&self, w: &mut Writer, _: i16) {

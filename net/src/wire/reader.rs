@@ -16,12 +16,15 @@ pub const DECODE_BYTES_MAX: usize = 64 << 20;
 /// Memory a message may take however short its frame, in bytes.
 pub const DECODE_SLACK_MAX: usize = 1024;
 
-/// A cursor over one frame. Values that can share the frame's memory do.
+/// A cursor over one frame, which may lie in several pieces. Values that can share the frame's
+/// memory do; one that lies over two pieces is copied, unless it is a record set.
 #[derive(Debug)]
 pub struct Reader {
-    frame: Bytes,
+    piece: Bytes,
     at: usize,
-    end: usize,
+    later: std::vec::IntoIter<Bytes>,
+    /// Bytes not read yet, of all pieces or of the tagged field that is being read.
+    left: usize,
     flexible: bool,
     budget: usize,
 }
@@ -30,13 +33,20 @@ impl Reader {
     /// A reader at the start of `frame`.
     #[must_use]
     pub fn new(frame: Bytes) -> Self {
-        let end = frame.len();
+        Self::of_pieces(frame, Vec::new())
+    }
+
+    /// A reader at the start of a frame that lies in `first` and the pieces after it.
+    #[must_use]
+    pub fn of_pieces(first: Bytes, more: Vec<Bytes>) -> Self {
+        let left = first.len() + more.iter().map(Bytes::len).sum::<usize>();
         Self {
-            frame,
+            piece: first,
             at: 0,
-            end,
+            later: more.into_iter(),
+            left,
             flexible: false,
-            budget: end
+            budget: left
                 .saturating_mul(DECODE_RATIO_MAX)
                 .saturating_add(DECODE_SLACK_MAX)
                 .min(DECODE_BYTES_MAX),
@@ -46,13 +56,32 @@ impl Reader {
     /// Bytes not read yet.
     #[must_use]
     pub const fn remaining(&self) -> usize {
-        self.end - self.at
+        self.left
     }
 
-    /// The bytes not read yet, shared.
+    /// The bytes not read yet of the piece that is being read, shared.
     #[must_use]
     pub fn rest(&self) -> Bytes {
-        self.frame.slice(self.at..self.end)
+        let end = self.piece.len().min(self.at + self.left);
+        self.piece.slice(self.at..end)
+    }
+
+    /// All bytes not read yet, shared: the first piece of them, and the others.
+    #[must_use]
+    pub fn into_pieces(mut self) -> (Bytes, Vec<Bytes>) {
+        if self.left > 0 {
+            self.enter();
+        }
+        (self.rest(), self.later.collect())
+    }
+
+    /// Moves to the next piece at the end of one. There are bytes left.
+    fn enter(&mut self) {
+        while self.at == self.piece.len()
+            && let Some(next) = self.later.next()
+        {
+            (self.piece, self.at) = (next, 0);
+        }
     }
 
     pub(crate) const fn set_flexible(&mut self, flexible: bool) {
@@ -60,24 +89,99 @@ impl Reader {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let found = self.frame[self.at..self.end].first_chunk::<N>();
-        let value = *found.ok_or(DecodeError::Truncated)?;
-        self.at += N;
-        Ok(value)
+        if self.left < N {
+            return Err(DecodeError::Truncated);
+        }
+        self.left -= N;
+        if let Some(found) = self.piece[self.at..].first_chunk::<N>() {
+            self.at += N;
+            return Ok(*found);
+        }
+        let mut found = [0; N];
+        self.copy(&mut found);
+        Ok(found)
     }
 
-    /// The next `length` bytes, shared; an empty value does not hold on to the frame.
-    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
-        if length > self.remaining() {
-            return Err(DecodeError::Length(
-                i64::try_from(length).unwrap_or(i64::MAX),
-            ));
+    /// Fills `to` with the next bytes, which are there and no longer counted as left.
+    #[cold]
+    fn copy(&mut self, mut to: &mut [u8]) {
+        while !to.is_empty() {
+            self.enter();
+            let from = &self.piece[self.at..];
+            let count = from.len().min(to.len());
+            let (now, later) = std::mem::take(&mut to).split_at_mut(count);
+            now.copy_from_slice(&from[..count]);
+            self.at += count;
+            to = later;
+            if count == 0 {
+                debug_assert!(to.is_empty(), "more bytes counted than there are");
+                return;
+            }
         }
+    }
+
+    /// The next `length` bytes: shared if one piece holds them, copied otherwise. An empty value
+    /// does not hold on to the frame.
+    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+        self.count_off(length)?;
         if length == 0 {
             return Ok(Bytes::new());
         }
+        self.enter();
+        if self.piece.len() - self.at >= length {
+            return Ok(self.share(length));
+        }
+        // Memory follows what came in: so many bytes are there.
+        let mut copied = vec![0; length];
+        self.copy(&mut copied);
+        Ok(copied.into())
+    }
+
+    /// The next `length` bytes in the pieces that hold them, shared.
+    pub(crate) fn take_pieces(&mut self, length: usize) -> Result<Vec<Bytes>, DecodeError> {
+        self.count_off(length)?;
+        let (mut missing, mut pieces) = (length, Vec::new());
+        while missing > 0 {
+            self.enter();
+            let count = missing.min(self.piece.len() - self.at);
+            if count == 0 {
+                debug_assert!(false, "more bytes counted than there are");
+                break;
+            }
+            pieces.push(self.share(count));
+            missing -= count;
+        }
+        Ok(pieces)
+    }
+
+    fn count_off(&mut self, length: usize) -> Result<(), DecodeError> {
+        let declared = || i64::try_from(length).unwrap_or(i64::MAX);
+        self.left = self
+            .left
+            .checked_sub(length)
+            .ok_or_else(|| DecodeError::Length(declared()))?;
+        Ok(())
+    }
+
+    /// The next `length` bytes of this piece, which has so many.
+    fn share(&mut self, length: usize) -> Bytes {
         self.at += length;
-        Ok(self.frame.slice(self.at - length..self.at))
+        self.piece.slice(self.at - length..self.at)
+    }
+
+    /// Steps over the next `length` bytes, which are there.
+    fn skip(&mut self, mut length: usize) {
+        self.left -= length;
+        while length > 0 {
+            self.enter();
+            let count = length.min(self.piece.len() - self.at);
+            if count == 0 {
+                debug_assert!(false, "more bytes counted than there are");
+                return;
+            }
+            self.at += count;
+            length -= count;
+        }
     }
 
     /// Unsigned LEB128 of at most 32 bits (KIP-482).
@@ -164,14 +268,14 @@ impl Reader {
             if size > self.remaining() {
                 return Err(DecodeError::Length(i64::try_from(size).unwrap_or(i64::MAX)));
             }
-            let outer = std::mem::replace(&mut self.end, self.at + size);
+            let outer = std::mem::replace(&mut self.left, size) - size;
             if !known(self, tag)? {
-                self.at = self.end;
+                self.skip(self.left);
             }
-            if self.at != self.end {
+            if self.left > 0 {
                 return Err(DecodeError::TagSize { tag });
             }
-            self.end = outer;
+            self.left = outer;
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 /// Whole record batches lying one after the other, in pieces that are written without a copy.
 ///
-/// Decoding gives one piece that shares the frame. A fetch response hands over what the log
-/// returned. Kafka's broker answers with empty records, `Some(Records::default())`, where there are
-/// none; null is legal on the wire but surprises some clients.
+/// Decoding gives the pieces of the frame that hold them, shared: usually one. A fetch response
+/// hands over what the log returned. Kafka's broker answers with empty records,
+/// `Some(Records::default())`, where there are none; null is legal on the wire but surprises some
+/// clients.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     pub parts: Vec<Bytes>,
@@ -17,6 +18,18 @@ impl Records {
     #[must_use]
     pub fn bytes_len(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// The first `N` bytes, or as many as there are, and their number.
+    #[must_use]
+    pub fn head<const N: usize>(&self) -> ([u8; N], usize) {
+        let (mut head, mut filled) = ([0; N], 0);
+        let bytes = self.parts.iter().flat_map(|part| part.iter());
+        for (to, from) in head.iter_mut().zip(bytes) {
+            *to = *from;
+            filled += 1;
+        }
+        (head, filled)
     }
 
     /// Everything as one piece: shared if it is one already, copied otherwise.

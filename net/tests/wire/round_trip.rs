@@ -1,6 +1,7 @@
 //! Every API and version, both directions: what the schema says is what the codec does.
 
 use super::*;
+use crate::draw::Dice;
 use net::wire::{Str, api_versions, fetch, metadata};
 
 #[test]
@@ -50,6 +51,43 @@ fn null_is_an_error_where_the_version_forbids_it() {
         }
     });
     assert!(count > 1_000, "only {count} places");
+}
+
+/// Wherever a frame is cut into pieces, it is the same message, or the same is wrong with it.
+#[test]
+fn a_message_in_pieces_is_the_same_message() {
+    let mut dice = Dice::new(3);
+    for_each_message(|api, version, response| {
+        for plan in plans(version, response, 10) {
+            let mut bytes = Bytes::from(drawn(api, plan));
+            if dice.below(4) == 0 {
+                bytes.truncate(dice.below(bytes.len() + 1));
+            }
+            let read = |mut reader: Reader| {
+                let mut writer = Writer::new();
+                recode(
+                    key_of(api),
+                    version,
+                    response,
+                    &mut reader,
+                    Some(&mut writer),
+                )
+                .map(|()| (writer.into_bytes(), reader.remaining()))
+            };
+            let whole = read(Reader::new(bytes.clone()));
+            for piece_max in [1, 3, 40] {
+                let (mut rest, mut pieces) = (bytes.clone(), Vec::new());
+                while !rest.is_empty() {
+                    let length = dice.below(piece_max + 1).min(rest.len());
+                    pieces.push(rest.split_to(length));
+                }
+                let first = pieces.first().cloned().unwrap_or_default();
+                let more = pieces.into_iter().skip(1).collect();
+                let cut = read(Reader::of_pieces(first, more));
+                assert_eq!(cut, whole, "{} {plan:?}", api.name);
+            }
+        }
+    });
 }
 
 #[test]

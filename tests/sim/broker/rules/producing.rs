@@ -1,5 +1,6 @@
 //! Acknowledgements, repeats, codecs and limits of produce requests.
 
+use bytes::Bytes;
 use net::wire::api::ApiKey;
 use net::wire::{Str, describe_configs, produce};
 use storage::batch::{self, Builder, Codec, Compression};
@@ -345,4 +346,121 @@ fn a_batch_that_waited_for_memory_in_vain_leaves_nothing_behind() {
         assert_eq!(first(&answer), (REQUEST_TIMED_OUT, -1));
     }
     stand.world.pass(20_000 * MS);
+}
+
+/// One request with a batch for each of several partitions: good and bad ones, of every codec.
+fn mixed_request() -> produce::Request {
+    let batch = |codec, records: i32, bytes: usize| {
+        let mut builder = Builder::new(codec);
+        for at in 0..records {
+            let value: Vec<u8> = (0..bytes as i32)
+                .map(|byte| (byte.wrapping_mul(byte) + at) as u8)
+                .collect();
+            let header = (
+                Bytes::from_static(b"name"),
+                Some(Bytes::from_static(b"value")),
+            );
+            let headers = &[header][..usize::from(at % 9 == 8)];
+            builder
+                .append(1_000 + i64::from(at % 5), None, Some(&value), headers)
+                .expect("a small batch");
+        }
+        builder.build().expect("a batch of records").to_vec()
+    };
+    let sealed = |mut batch: Vec<u8>| {
+        let crc = crc32c::crc32c(&batch[batch::CRC_COVERS_FROM..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        batch
+    };
+    let plain = || batch(Compression::None, 300, 100);
+    let (mut torn, mut broken, mut cut) = (plain(), plain(), plain());
+    torn[20_000] ^= 1;
+    // A whole record in the middle.
+    broken[16_000..16_200].fill(0xff);
+    cut.truncate(20_000);
+    let batches = [
+        plain(),
+        batch(Compression::None, 2, 60_000),
+        torn,
+        sealed(broken),
+        cut,
+        [plain(), plain()].concat(),
+        batch(Compression::Gzip { level: -1 }, 300, 100),
+        batch(Compression::Snappy, 300, 100),
+        batch(Compression::Lz4 { level: 9 }, 300, 100),
+        batch(Compression::Zstd { level: 3 }, 300, 100),
+        Vec::new(),
+        batch(Compression::None, 3, 10),
+    ];
+    let part = |(index, batch): (i32, Vec<u8>)| produce::PartitionProduceData {
+        index,
+        records: Some(Bytes::from(batch).into()),
+    };
+    let data = |name| produce::TopicProduceData {
+        name: Str::from_static(name),
+        partition_data: (0..).zip(batches.clone()).map(part).collect(),
+        ..Default::default()
+    };
+    produce::Request {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: ["kept", "stamped", "packed"].map(data).to_vec(),
+        ..Default::default()
+    }
+}
+
+/// The network cuts a request into other pieces with every seed; the answer and what is stored are
+/// the same.
+#[test]
+fn however_the_network_cuts_a_request_the_same_is_answered_and_stored() {
+    let mut first_seen = None;
+    for seed in 0..24 {
+        let mut stand = Stand::seeded(seed, 1 + (seed % 2) as u16, &[]);
+        let mut client = stand.client();
+        let kept = ("retention.ms", "-1");
+        let topics = [
+            ("kept", kept),
+            ("stamped", ("message.timestamp.type", "LogAppendTime")),
+            ("packed", ("compression.type", "lz4")),
+        ];
+        for (topic, setting) in topics {
+            assert_eq!(stand.create(&mut client, topic, 12, &[kept, setting]), 0);
+        }
+        let mut answer = ask!(stand, client, Produce 9, produce, mixed_request());
+        let mut stored = Vec::new();
+        for (topic, _) in topics {
+            for partition in 0..12 {
+                let request = fetch_request(topic, &[(partition, 0, 1 << 20)], (0, 1 << 20, 0));
+                let found = ask!(stand, client, Fetch 11, fetch, request);
+                let mut found = bytes_of(&found.responses[0].partitions[0]).to_vec();
+                if topic == "stamped" && !found.is_empty() {
+                    // What depends on the time of append: the latest time, and with it the CRC.
+                    assert!(batch::check_crc(&found), "{topic}-{partition}");
+                    found[17..21].fill(0);
+                    found[35..43].fill(0);
+                }
+                stored.push(found);
+            }
+        }
+        for part in &mut answer.responses[1].partition_responses {
+            part.log_append_time_ms = part.log_append_time_ms.min(0);
+        }
+        let codes: Vec<i16> = answer.responses[0]
+            .partition_responses
+            .iter()
+            .map(|part| part.error_code)
+            .collect();
+        const CORRUPT: i16 = 2;
+        const INVALID: i16 = 87;
+        let expected = [
+            0, 0, CORRUPT, INVALID, INVALID, INVALID, 0, 0, 0, 0, INVALID, 0,
+        ];
+        assert_eq!(codes, expected, "seed {seed}");
+        let seen = (answer, stored);
+        assert_eq!(
+            *first_seen.get_or_insert_with(|| seen.clone()),
+            seen,
+            "seed {seed}"
+        );
+    }
 }
