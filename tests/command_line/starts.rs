@@ -249,6 +249,19 @@ fn shards_get_ports_and_ids_only_where_there_are_some() {
 }
 
 #[test]
+fn a_directory_of_a_node_with_too_high_a_number_is_not_shown_as_shards() {
+    let dir = data("high-node");
+    let listen = ["--listen", "127.0.0.1:0", "--shards", "2"];
+    let mut broker =
+        Broker::start_with(&dir, &[&listen[..], &["--set", "node.id=2000000"]].concat());
+    broker.stop();
+    // The settings say nothing of the number now: the directory does.
+    let ports = ["--set", "shard.listener.port=9200"];
+    let told = refused_start(&dir, &[&listen[..], &ports].concat());
+    assert!(told.contains("it is 2000000"), "{told}");
+}
+
+#[test]
 fn the_programs_own_commands_find_the_shards() {
     let dir = data("shard-ports");
     // No other test has this address.
