@@ -9,6 +9,7 @@
 
 use crate::touch;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -218,6 +219,19 @@ impl Map {
         None
     }
 
+    /// The block in use that `at` lies in, as offsets in the mapping: of more than one region where
+    /// it begins is not known, and it counts from the region that `at` lies in.
+    pub(crate) fn block_of(&self, at: *const u8) -> Option<Range<usize>> {
+        let offset = (at as usize).checked_sub(self.start.as_ptr() as usize)?;
+        let region = self.regions.get(offset / REGION)?;
+        let class = region.state.load(Ordering::Relaxed) >> 32;
+        let size = CLASSES_KIB
+            .get(class as usize)
+            .map_or(REGION, |kib| kib * 1024);
+        let start = offset - offset % REGION % size;
+        Some(start..start + size)
+    }
+
     fn uses_up_to(&self, end: usize) {
         if self.used.fetch_max(end, Ordering::Relaxed) < end
             && let Some(toucher) = self.toucher.get()
@@ -238,7 +252,7 @@ impl Map {
         let next = self.touched.load(Ordering::Relaxed);
         let wanted = touch::wanted(self.used.load(Ordering::Relaxed));
         // The last ones are left to who needs them: memory that is being touched is out of reach.
-        if next >= wanted || wanted > self.regions.len() {
+        if next >= wanted || wanted >= self.regions.len() {
             return false;
         }
         let region = &self.regions[next];

@@ -125,6 +125,11 @@ impl Arena {
         self.0.map.as_ref().map(|map| (map.start(), map.len()))
     }
 
+    /// Which bytes of the arena are kept from others by a part of a buffer that begins at `at`.
+    pub(crate) fn block_of(&self, at: *const u8) -> Option<Range<usize>> {
+        self.0.map.as_ref()?.block_of(at)
+    }
+
     /// A handle that does not keep the arena.
     pub(crate) fn downgrade(&self) -> WeakArena {
         WeakArena(Arc::downgrade(&self.0))

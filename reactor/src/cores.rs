@@ -1,5 +1,6 @@
 //! Which cores this process may use, and how much memory.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// The cores in this thread's affinity mask (a cpuset shows there), cut down to the processor time
@@ -94,24 +95,32 @@ pub(crate) fn bind_to(cores: &[usize]) -> bool {
     }
 }
 
-/// Lets every other thread of the machine run before the calling one (SCHED_IDLE, sched(7));
-/// `false` if the kernel refuses.
-pub(crate) fn yield_to_all() -> bool {
-    // SAFETY: a local parameter, and the calling thread only.
-    unsafe {
-        let none: libc::sched_param = std::mem::zeroed();
-        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) == 0
-    }
+/// Gives the calling thread the least claim to a core (nice 19, setpriority(2)); `false` if the
+/// kernel refuses. Not SCHED_IDLE: a thread that never runs may hold what others wait for.
+pub(crate) fn be_least() -> bool {
+    // SAFETY: a plain call, and on Linux it is for the calling thread only.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) == 0 }
 }
 
 /// The cores of this thread's affinity mask whose memory is as near as that of `core`; all of them
 /// where the kernel does not say.
 pub(crate) fn near(core: usize) -> Vec<usize> {
     let mut cores = affinity();
-    if let Some(node) = node_of(core) {
-        cores.retain(|other| node_of(*other) == Some(node));
+    let path = |node| format!("/sys/devices/system/node/node{node}/cpulist");
+    let list = node_of(core).and_then(|node| std::fs::read_to_string(path(node)).ok());
+    if let Some(node) = list.and_then(|list| cores_in(&list)) {
+        cores.retain(|core| node.iter().any(|range| range.contains(core)));
     }
     cores
+}
+
+/// What the kernel's lists say, such as `0-3,8`.
+fn cores_in(list: &str) -> Option<Vec<RangeInclusive<usize>>> {
+    let ranges = list.trim().split(',').map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    ranges.collect()
 }
 
 /// The memory node of a core: sysfs has a link `node<N>` in each core's folder.
@@ -240,6 +249,13 @@ mod tests {
         std::fs::remove_dir_all(&mount).expect("removed");
         assert_eq!(second, (Some(4), Some(70_000)));
         assert_eq!(first, (Some(2), Some(50_000)));
+    }
+
+    #[test]
+    fn lists_of_cores_are_ranges() {
+        assert_eq!(cores_in("0-3,8\n"), Some(vec![0..=3, 8..=8]));
+        assert_eq!(cores_in(""), None);
+        assert_eq!(cores_in("0-x"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Touches an arena's memory ahead of its shard: the first touch of a huge page has to find and
 //! clear it, which takes a tenth of a millisecond, or ten and more where a hypervisor has to find
-//! it as well. A thread of its own does that, and only in time that nobody else wants.
+//! it as well. A thread of its own does that, with the least claim to a core.
 
 use crate::arena::REGION;
 use crate::buf::{Arena, WeakArena};
@@ -27,7 +27,7 @@ pub(crate) fn start(arena: &Arena, name: String, cores: Vec<usize>) -> io::Resul
     let thread = thread.spawn(move || {
         // Where either is refused it is only less considerate.
         let _ = cores.is_empty() || cores::bind_to(&cores);
-        let _ = cores::yield_to_all();
+        let _ = cores::be_least();
         run(&weak);
     })?;
     arena.tell_touched_by(thread.thread().clone());

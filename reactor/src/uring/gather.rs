@@ -10,8 +10,6 @@ const PARTS_MAX: usize = 1024;
 /// flight stays in its box.
 pub(crate) struct Gather {
     parts: VecDeque<Bytes>,
-    /// Nothing has gone out.
-    whole: bool,
     iovec: Vec<libc::iovec>,
     header: libc::msghdr,
 }
@@ -22,7 +20,6 @@ impl Gather {
         parts.retain(|part| !part.is_empty());
         Box::new(Self {
             parts,
-            whole: true,
             iovec: Vec::new(),
             // SAFETY: all-zero is a valid message header: no address, no parts, no control data.
             header: unsafe { std::mem::zeroed() },
@@ -33,9 +30,9 @@ impl Gather {
         self.parts.is_empty()
     }
 
-    /// Whether nothing has gone out yet.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole
+    /// What has not gone out yet.
+    pub(crate) fn rest(&self) -> Vec<Bytes> {
+        self.parts.iter().cloned().collect()
     }
 
     /// The single part that is left, if it is one.
@@ -67,7 +64,6 @@ impl Gather {
 
     /// The next `count` bytes are gone.
     pub(crate) fn advance(&mut self, mut count: usize) {
-        self.whole &= count == 0;
         while count > 0 {
             let Some(part) = self.parts.front_mut() else {
                 debug_assert!(false, "more gone than there was");

@@ -23,9 +23,12 @@ pub enum Lend {
 /// Shorter sends are copied: to pin pages and to be told costs more.
 const LEND_BYTES_MIN: usize = 32 * 1024;
 
-/// This share of the arena is lent at most: peers that stop reading must not keep the rest from
-/// being written.
+/// This share of the arena is kept by what is lent at most: peers that stop reading must not keep
+/// the rest from being written.
 const LENT_SHARE: usize = 4;
+
+/// How long nothing is lent after the kernel was short of memory for it, in ms.
+const LEND_PAUSE_MS: u64 = 1_000;
 
 /// From the kernel's io_uring.h; the crate has no public names for these.
 const REPORT_USAGE: u16 = 1 << 3;
@@ -35,17 +38,14 @@ const USAGE_COPIED: i32 = i32::MIN;
 pub(crate) struct Lent {
     gather: Box<Gather>,
     /// All that was lent, also what has gone out.
+    #[allow(dead_code, reason = "owned for the kernel")]
     parts: Vec<Bytes>,
     /// Entries of which the kernel has yet to say that it reads no more.
     notices: u32,
-    /// The machine knows how the send ended.
+    /// Bytes of the blocks that the parts keep.
+    kept: usize,
+    /// The machine knows how the send ended, or another send goes on with it.
     told: bool,
-}
-
-impl Lent {
-    fn bytes(&self) -> usize {
-        self.parts.iter().map(Bytes::len).sum()
-    }
 }
 
 impl Lend {
@@ -68,20 +68,40 @@ impl Io {
         }
         let bytes: usize = parts.iter().map(Bytes::len).sum();
         let room = (self.arena.bytes_max() / LENT_SHARE).saturating_sub(self.lent);
-        (LEND_BYTES_MIN..=room).contains(&bytes)
+        bytes >= LEND_BYTES_MIN
+            && self.now >= self.lend_again
             && self.table.sock(sock).is_some_and(|socket| socket.lends)
+            && self.kept_by(parts) <= room
+    }
+
+    /// Bytes of the blocks that these parts keep: a small part may keep a large one.
+    fn kept_by(&self, parts: &[Bytes]) -> usize {
+        let (mut kept, mut last) = (0, None);
+        for part in parts {
+            match self.arena.block_of(part.as_ptr()) {
+                Some(block) if last == Some(block.start) => {}
+                Some(block) => {
+                    kept += block.len();
+                    last = Some(block.start);
+                }
+                None => kept += part.len(),
+            }
+        }
+        kept
     }
 
     pub(super) fn lend(&mut self, token: Token, sock: SockId, parts: Vec<Bytes>) -> u32 {
         let mut gather = Gather::new(parts.clone());
         let entry = entry(sock, &mut gather);
+        let kept = self.kept_by(&parts);
         let lent = Lent {
             gather,
             parts,
             notices: 0,
+            kept,
             told: false,
         };
-        self.lent += lent.bytes();
+        self.lent += kept;
         let flight = InFlight {
             token,
             target: Target::Sock(sock),
@@ -109,7 +129,6 @@ impl Io {
         }
         lent.notices += u32::from(cqueue::more(flags));
         lent.gather.advance(usize::try_from(result).unwrap_or(0));
-        let refused = result == -libc::EINVAL && lent.gather.is_whole();
         let again = result > 0 || matches!(-result, libc::EINTR | libc::EAGAIN);
         if again && !lent.gather.is_empty() && !closing {
             let entry = entry(sock, &mut lent.gather);
@@ -118,19 +137,27 @@ impl Io {
         }
         lent.told = true;
         let all = lent.gather.is_empty();
-        let parts = refused.then(|| lent.parts.clone());
+        let rest = lent.gather.rest();
         self.end_lend(slot);
         if let Some(socket) = self.table.sock(sock) {
             socket.send = None;
         }
-        match parts.filter(|_| !closing) {
-            // A kernel before 6.2 does not know what it is asked to report.
-            Some(parts) => {
-                self.stop_lending(sock);
-                self.send(token, sock, parts);
-            }
-            None => self.done(token, socks::sent(result, all, closing)),
+        if closing || all || !self.must_copy(sock, -result) {
+            return self.done(token, socks::sent(result, all, closing));
         }
+        self.send(token, sock, rest);
+    }
+
+    /// Whether a send that the kernel refused with `errno` is to go on as a copy.
+    fn must_copy(&mut self, sock: SockId, errno: i32) -> bool {
+        match errno {
+            // The user's limit on locked memory, or the socket's on what is under way: for now.
+            libc::ENOMEM | libc::ENOBUFS => self.lend_again = self.now.after_ms(LEND_PAUSE_MS),
+            // A kernel before 6.2 cannot report, and not every socket can lend.
+            libc::EINVAL | libc::EOPNOTSUPP => self.stop_lending(sock),
+            _ => return false,
+        }
+        true
     }
 
     fn stop_lending(&mut self, sock: SockId) {
@@ -145,7 +172,7 @@ impl Io {
             && lent.told
             && lent.notices == 0
         {
-            self.lent -= lent.bytes();
+            self.lent -= lent.kept;
             self.slots.take(slot);
         }
     }

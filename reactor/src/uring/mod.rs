@@ -90,6 +90,8 @@ pub(crate) struct Io {
     /// To whom memory is lent, and how many bytes are lent now.
     lend: Lend,
     lent: usize,
+    /// Nothing is lent before this.
+    lend_again: Mono,
     /// Sends handed to the ring since it was asked last.
     sends: u32,
     /// The time of this turn.
@@ -138,6 +140,7 @@ impl Io {
             taken_again: Vec::new(),
             lend: sizes.lend,
             lent: 0,
+            lend_again: Mono(0),
             sends: 0,
             now: Mono(0),
             ending: false,

@@ -90,7 +90,7 @@ pub(super) const BROKER: &[Setting] = &[
     setting(
         "zero.copy.sends",
         String,
-        "auto",
+        "false",
         OneOf(AUTO_OR_NOT),
         ReadOnly,
     )
@@ -98,6 +98,7 @@ pub(super) const BROKER: &[Setting] = &[
         "Whether answers of 32 KiB and more are lent to the kernel, which reads them until the \
          peer has acknowledged them, instead of being copied. \"auto\" does so for peers on other \
          machines, until the kernel reports of a connection that it copied after all. At most a \
-         quarter of a shard's arena is lent.",
+         quarter of a shard's arena is kept by what is lent, and what the limit on locked memory \
+         does not allow is copied.",
     ),
 ];
