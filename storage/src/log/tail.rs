@@ -32,6 +32,8 @@ impl Chunk {
 #[derive(Debug)]
 pub(crate) struct Tail {
     chunks: VecDeque<Chunk>,
+    /// Arena bytes of all chunks.
+    memory: usize,
     end: u64,
 }
 
@@ -41,6 +43,7 @@ impl Tail {
         assert!(start.is_multiple_of(BLOCK_U64), "a tail begins at a block");
         Self {
             chunks: VecDeque::new(),
+            memory: 0,
             end: start,
         }
     }
@@ -55,8 +58,8 @@ impl Tail {
     }
 
     /// Arena bytes held.
-    pub(crate) fn memory(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.buf.capacity()).sum()
+    pub(crate) const fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Makes room for `len` more bytes. `false` when the arena is used up; nothing has changed
@@ -91,6 +94,7 @@ impl Tail {
         while got < wanted {
             let Some(buf) = arena.alloc((wanted - got).min(CHUNK_BYTES_MAX)) else {
                 self.chunks.truncate(chunks);
+                self.memory -= got;
                 return false;
             };
             got += buf.capacity();
@@ -102,6 +106,7 @@ impl Tail {
     fn push(&mut self, buf: Buf) {
         let last = self.chunks.back();
         let start = last.map_or(self.end, |chunk| chunk.start + chunk.buf.capacity() as u64);
+        self.memory += buf.capacity();
         self.chunks.push_back(Chunk { start, buf });
     }
 
@@ -156,6 +161,7 @@ impl Tail {
         while self.memory() > keep {
             match self.chunks.front() {
                 Some(chunk) if chunk.start + chunk.buf.capacity() as u64 <= durable => {
+                    self.memory -= chunk.buf.capacity();
                     self.chunks.pop_front();
                 }
                 _ => return,
@@ -181,6 +187,7 @@ impl Tail {
         let parts = self.slice(from, self.end);
         if parts.is_empty() {
             self.chunks.clear();
+            self.memory = 0;
             return;
         }
         let Some(mut buf) = arena.alloc(needed) else {
@@ -188,6 +195,7 @@ impl Tail {
         };
         parts.iter().for_each(|part| buf.append(part));
         self.chunks.clear();
+        self.memory = buf.capacity();
         self.chunks.push_back(Chunk { start: from, buf });
     }
 }
@@ -213,11 +221,13 @@ mod tests {
             tail.append(&data);
             model.extend_from_slice(&data);
             assert_eq!(tail.slice(8192, tail.end()).concat(), model);
+            assert_eq!(tail.memory(), arena.bytes_used());
         }
         let durable = block_floor(tail.end());
         let memory = tail.memory();
         tail.release(durable, BLOCK);
         assert!(tail.memory() < memory);
+        assert_eq!(tail.memory(), arena.bytes_used());
         let from = tail.start();
         assert_eq!(
             tail.slice(from, tail.end()).concat(),
@@ -242,6 +252,7 @@ mod tests {
         tail.append(&[7; 300]);
         assert_eq!(arena.bytes_used(), 3 * BLOCK);
         assert!(!tail.reserve(&arena, 2 * BLOCK));
+        assert_eq!(tail.memory(), BLOCK);
         assert!(tail.reserve(&arena, BLOCK));
         tail.append(&[8; BLOCK]);
         assert_eq!(tail.end(), 4096 + 300 + BLOCK as u64);

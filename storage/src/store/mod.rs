@@ -131,6 +131,10 @@ pub struct Store {
     /// The clocks at the first tick.
     first_look: Option<Now>,
     next_idle: Option<Mono>,
+    /// Recent bytes that a partition keeps in memory.
+    recent_bytes: usize,
+    /// Bytes that go to a segment together.
+    destage_run: u64,
     /// Memory was short: partitions are to be destaged by the next tick.
     relieving: bool,
     stopping: bool,
@@ -158,6 +162,8 @@ impl Store {
             let (journal, recycle) = (config.journal_bytes, config.recycle_bytes_max);
             vols.push(Volume::new(dir, config.shard, journal, recycle));
         }
+        let recent_bytes = upkeep::recent_bytes(&arena, 1);
+        let destage_run = pump::destage_run(&arena, 1);
         Self {
             config,
             arena,
@@ -173,6 +179,8 @@ impl Store {
             next_check: None,
             first_look: None,
             next_idle: None,
+            recent_bytes,
+            destage_run,
             relieving: false,
             stopping: false,
             stopped: false,

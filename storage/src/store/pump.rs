@@ -16,11 +16,23 @@ use crate::log::checkpoint::Checkpoint;
 use crate::log::segment::{File, Segment};
 use crate::types::{METADATA, Slot};
 use bytes::Bytes;
+use reactor::buf::Arena;
 use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
 use std::path::{Path, PathBuf};
 
-/// Full blocks go to the segment in runs of at least this many bytes, unless space is wanted.
-const DESTAGE_RUN: u64 = 64 * 1024;
+/// Full blocks go to the segment in runs of at least so many bytes, unless space is wanted: each
+/// run costs a write, and a flush of its file where that has not been written to before.
+const DESTAGE_RUN_MIN: u64 = 64 * 1024;
+const DESTAGE_RUN_MAX: u64 = 256 * 1024;
+
+/// What waits for its run takes this share of the arena at most, as long as runs are not the least.
+const DESTAGE_SHARE: usize = 16;
+
+/// Bytes of a run when `warm` partitions are written to.
+pub(super) fn destage_run(arena: &Arena, warm: usize) -> u64 {
+    let each = (arena.bytes_max() / DESTAGE_SHARE / warm.max(1)) as u64;
+    block_floor(each).clamp(DESTAGE_RUN_MIN, DESTAGE_RUN_MAX)
+}
 
 /// Segments grow by doubling, within these bounds in bytes.
 const GROW_MIN: u64 = 256 * 1024;
@@ -71,7 +83,7 @@ impl Store {
         {
             log.urgent = true;
         }
-        let synced = self.config.synced_writes;
+        let (synced, run) = (self.config.synced_writes, self.destage_run);
         for at in 0..self.log(slot).map_or(0, |log| log.segments.len()) {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 return;
@@ -82,8 +94,13 @@ impl Store {
                 let bulk_min = vol.journal.bulk_min();
                 let device_only = armed(Canary::DestageFlushesDeviceOnly);
                 let flush = vol.journal.current().filter(|_| device_only);
-                let step =
-                    log.next_step(at, &vol.dir, bulk_min, (full, synced, flush), &mut vol.pool);
+                let step = log.next_step(
+                    at,
+                    &vol.dir,
+                    (bulk_min, run),
+                    (full, synced, flush),
+                    &mut vol.pool,
+                );
                 if let Some((script, step)) = step {
                     log.busy += 1;
                     let base = log.segments[at].base;
@@ -415,7 +432,7 @@ pub(crate) fn unlink_segment(dir: &Path, log: &Log, segment: &Segment) -> Script
 
 /// Bytes at an address that direct I/O accepts.
 pub(super) fn aligned(bytes: &[u8]) -> Bytes {
-    let arena = reactor::buf::Arena::heap(bytes.len().next_multiple_of(reactor::buf::BLOCK));
+    let arena = Arena::heap(bytes.len().next_multiple_of(reactor::buf::BLOCK));
     let mut buf = arena
         .alloc(bytes.len())
         .expect("the arena holds exactly this");
@@ -441,7 +458,7 @@ impl Log {
         &mut self,
         at: usize,
         dir: &Path,
-        bulk_min: u64,
+        (bulk_min, run): (u64, u64),
         (full, synced, at_most_flushed): (bool, bool, Option<FileId>),
         pool: &mut Pool,
     ) -> Option<(Script, Step)> {
@@ -451,7 +468,7 @@ impl Log {
         let writable = self.writable(at);
         let segment = &mut self.segments[at];
         let left = writable.saturating_sub(segment.written());
-        let wanted = left >= DESTAGE_RUN || (left > 0 && (urgent || segment.roll_journaled));
+        let wanted = left >= run || (left > 0 && (urgent || segment.roll_journaled));
         let bulk = segment.end - segment.journaled >= bulk_min;
         let mut target = if bulk {
             writable.max(block_floor(segment.end))

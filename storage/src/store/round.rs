@@ -396,6 +396,7 @@ impl Store {
                 let end_offset = ack.end;
                 fx.events.push(Event::Durable { slot, end_offset });
             }
+            self.trim_recent(slot);
             self.save_derived(slot, super::pump::SAVE_DERIVED_AFTER, fx);
             self.retire(slot, fx);
             self.pump(slot, now, fx);

@@ -2,6 +2,7 @@
 //! and what ends: deleted records, deleted partitions, a clean stop.
 
 use super::api::{Event, Fx, ReadError};
+use super::pump::destage_run;
 use super::script::Script;
 use super::{CLOSE_AFTER_MS, Store, Then};
 use crate::log::Log;
@@ -16,8 +17,17 @@ const IDLE_CHECK_MS: u64 = 5_000;
 /// A stop saves what is derived from more than this many bytes of batches.
 const SAVE_AT_STOP_AFTER: u64 = 64 * 1024;
 
-/// Recent bytes kept in memory for readers of the tail, per partition.
-const RECENT_BYTES_MAX: usize = 1 << 20;
+/// Recent bytes kept in memory for readers of the tails take this share of the arena: the rest is
+/// for what is on its way to the disk, and memory that is used again soon is still in the caches.
+const RECENT_SHARE: usize = 4;
+
+/// Recent bytes that each partition may keep, however many share the arena.
+const RECENT_BYTES_MIN: usize = 64 * 1024;
+
+/// What each of `warm` partitions may keep of its recent bytes.
+pub(super) fn recent_bytes(arena: &Arena, warm: usize) -> usize {
+    (arena.bytes_max() / RECENT_SHARE / warm.max(1)).max(RECENT_BYTES_MIN)
+}
 
 impl Store {
     /// Does what is due by time, and says anew when the next tick is due: what was asked for
@@ -72,9 +82,12 @@ impl Store {
 
     fn give_back_memory(&mut self, fx: &mut Fx) {
         let mut files = Vec::new();
+        let warm = self.logs.iter().flatten().filter(|log| log.warm).count();
+        self.recent_bytes = recent_bytes(&self.arena, warm);
+        self.destage_run = destage_run(&self.arena, warm);
         for log in self.logs.iter_mut().flatten() {
             if std::mem::take(&mut log.warm) {
-                log.trim(RECENT_BYTES_MAX);
+                log.trim(self.recent_bytes);
             } else {
                 log.shrink(&self.arena);
                 files.append(&mut log.idle_files());
@@ -83,6 +96,14 @@ impl Store {
         for file in files {
             let close = Script::new().then(vec![Op::Close { file }]);
             self.run(close, Then::Nothing, fx);
+        }
+    }
+
+    /// Lets go of what a partition keeps beyond its share, now that more is on the disk.
+    pub(crate) fn trim_recent(&mut self, slot: Slot) {
+        let recent = self.recent_bytes;
+        if let Some(log) = self.log_mut(slot) {
+            log.trim_newest(recent);
         }
     }
 
@@ -281,6 +302,14 @@ impl Log {
     /// Keeps at most `keep` bytes of what is durable in segments.
     pub(crate) fn trim(&mut self, keep: usize) {
         for segment in &mut self.segments {
+            let durable = segment.durable().pos;
+            segment.tail.release(durable, keep);
+        }
+    }
+
+    /// The same of the segments that have just been written to.
+    fn trim_newest(&mut self, keep: usize) {
+        for segment in self.segments.iter_mut().rev().take(2) {
             let durable = segment.durable().pos;
             segment.tail.release(durable, keep);
         }

@@ -244,6 +244,25 @@ fn appends_go_on_by_themselves_when_there_is_room() {
     assert!(refusals > 20, "{refusals} of the directories were full");
 }
 
+#[test]
+fn what_is_recent_keeps_its_share_of_the_arena_and_no_more() {
+    // Twice the arena, in less time than passes between two looks for idle memory.
+    let plan = Plan {
+        journal_bytes: 8 << 20,
+        appends: 2 * ARENA_BYTES / 100_000,
+        bytes: |_| 100_000,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    let most = live(&mut world, plan).memory_max;
+    let share = ARENA_BYTES / 4;
+    assert!(
+        most > share / 2,
+        "{most} bytes: nothing is kept for readers"
+    );
+    assert!(most < share + (2 << 20), "{most} bytes");
+}
+
 /// A batch that is larger than the arena gets memory beside it, and the last block of one must not
 /// keep the next from its memory.
 #[test]

@@ -110,6 +110,9 @@ pub(crate) struct Shell {
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
+    arena: Arena,
+    /// The most of the arena that was in use between two steps, in bytes.
+    pub(crate) memory_max: usize,
     /// Reads the first partition once everything is appended.
     pub(crate) reader: Reader,
     /// Whether the directory was ever said to be full.
@@ -130,7 +133,7 @@ impl Shell {
             synced_writes: plan.synced_writes,
         };
         Self {
-            store: Store::new(config, arena),
+            store: Store::new(config, arena.clone()),
             plan,
             started: false,
             ready: false,
@@ -140,6 +143,8 @@ impl Shell {
             again: None,
             acknowledged: 0,
             syncs: 0,
+            arena,
+            memory_max: 0,
             reader: Reader::default(),
             was_full: false,
             recovered: Vec::new(),
@@ -235,6 +240,7 @@ impl Machine for Shell {
             out.wake_at = out.wake_at.into_iter().chain([at]).min();
         }
         out.ops.append(&mut fx.ops);
+        self.memory_max = self.memory_max.max(self.arena.bytes_used());
     }
 }
 
