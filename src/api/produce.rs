@@ -38,7 +38,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     let to = cx.reply_to();
     let acks = request.acks;
     let mut response = Response::default();
-    let mut parts: BTreeMap<u16, Vec<ProducePart>> = BTreeMap::new();
+    let mut parts: Vec<(u16, Vec<ProducePart>)> = Vec::new();
     let mut places = Vec::new();
     let mut number = 0;
     let refused_whole = refuse_whole(&request);
@@ -51,10 +51,10 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
         let found = topics::find(cx.image, &topic.name, topic.topic_id, cx.version() >= 13);
         let mut answers = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
-            let key = (topic.name.clone(), topic.topic_id, data.index);
             // Of a partition that is named twice the last batch counts, as in Kafka.
             number += 1;
-            if last.get(&key) != Some(&number) {
+            let key = || (topic.name.clone(), topic.topic_id, data.index);
+            if last.as_ref().is_some_and(|last| last[&key()] != number) {
                 continue;
             }
             let place = (response.responses.len(), answers.len());
@@ -75,10 +75,7 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
                     let index = u32::try_from(places.len()).unwrap_or(u32::MAX);
                     places.push(place);
                     let shard = cx.image.owner(id, cx.shards);
-                    parts
-                        .entry(shard)
-                        .or_default()
-                        .push(ProducePart { index, id, records });
+                    put(&mut parts, shard, ProducePart { index, id, records });
                 }
                 Err(code) => {
                     answer.error_code = code.0;
@@ -105,6 +102,13 @@ pub(super) fn handle(cx: &mut Cx<'_>, request: Request) -> Handled {
     })
 }
 
+fn put(parts: &mut Vec<(u16, Vec<ProducePart>)>, shard: u16, part: ProducePart) {
+    match parts.iter_mut().find(|(owner, _)| *owner == shard) {
+        Some((_, parts)) => parts.push(part),
+        None => parts.push((shard, vec![part])),
+    }
+}
+
 fn produced_parts(answer: Answer) -> Vec<ProducedPart> {
     match answer {
         Answer::Produced(parts) => parts,
@@ -115,7 +119,7 @@ fn produced_parts(answer: Answer) -> Vec<ProducedPart> {
 /// One call to each shard that owns any of the partitions.
 fn calls(
     cx: &Cx<'_>,
-    parts: BTreeMap<u16, Vec<ProducePart>>,
+    parts: Vec<(u16, Vec<ProducePart>)>,
     acks: i16,
     timeout_ms: i32,
 ) -> Vec<(u16, Call)> {
@@ -145,14 +149,22 @@ fn admit(cx: &Cx<'_>, topic: &Topic, index: i32, acks: i16) -> Result<PartitionI
     }
 }
 
-/// How often each partition's data was counted when its last came.
-fn last_of_each(request: &Request) -> BTreeMap<(Str, Uuid, i32), usize> {
+/// How many parts of a request had been counted when the last of each partition came.
+type LastOfEach = BTreeMap<(Str, Uuid, i32), usize>;
+
+/// `None` where a request has one part, and so no other of the same partition.
+fn last_of_each(request: &Request) -> Option<LastOfEach> {
+    if let [topic] = &request.topic_data[..]
+        && topic.partition_data.len() == 1
+    {
+        return None;
+    }
     let topics = request.topic_data.iter();
     let parts = topics.flat_map(|topic| {
         let key = |index| (topic.name.clone(), topic.topic_id, index);
         topic.partition_data.iter().map(move |part| key(part.index))
     });
-    parts.zip(1..).collect()
+    Some(parts.zip(1..).collect())
 }
 
 /// Faults that every partition is answered with: Kafka looks at the first batch of each partition

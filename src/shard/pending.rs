@@ -71,7 +71,7 @@ impl Pending {
             shards,
             missing,
             fetch_bytes_min,
-            fetch_bytes: vec![0; missing],
+            fetch_bytes: vec![0; fetch_bytes_min.map_or(0, |_| missing)],
         };
         self.requests.insert(self.next, request);
         self.next

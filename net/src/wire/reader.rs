@@ -140,7 +140,15 @@ impl Reader {
     /// The next `length` bytes in the pieces that hold them, shared.
     pub(crate) fn take_pieces(&mut self, length: usize) -> Result<Vec<Bytes>, DecodeError> {
         self.count_off(length)?;
-        let (mut missing, mut pieces) = (length, Vec::new());
+        let mut missing = length;
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        self.enter();
+        if length <= self.piece.len() - self.at {
+            return Ok(vec![self.share(length)]);
+        }
+        let mut pieces = Vec::new();
         while missing > 0 {
             self.enter();
             let count = missing.min(self.piece.len() - self.at);

@@ -108,8 +108,8 @@ impl From<Bytes> for Pieces {
 
 impl From<Vec<Bytes>> for Pieces {
     fn from(mut more: Vec<Bytes>) -> Self {
-        if more.is_empty() {
-            return Self::default();
+        if more.len() <= 1 {
+            return more.pop().unwrap_or_default().into();
         }
         let first = more.remove(0);
         Self { first, more }
