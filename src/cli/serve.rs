@@ -267,9 +267,7 @@ fn can_be_had(address: &SocketAddr) -> Result<(), String> {
             "this machine has no such address: choose one that it has with --listen, and name \
              others that lead to it with --advertise"
         }
-        ErrorKind::PermissionDenied => {
-            "this user may not use that port: choose one above 1023 with --listen"
-        }
+        ErrorKind::PermissionDenied => "this user may not use that port: choose one above 1023",
         _ => return Ok(()),
     };
     Err(format!("cannot listen on {address}: {error}; {advice}"))
