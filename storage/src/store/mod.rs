@@ -107,6 +107,8 @@ enum Then {
     },
     /// The index of a segment is written.
     Indexed(Slot, i64),
+    /// What nobody needs any more is removed.
+    Cleared,
     /// Nothing depends on it.
     Nothing,
 }
@@ -121,6 +123,8 @@ pub struct Store {
     logs: Vec<Option<Log>>,
     by_id: HashMap<PartitionId, Slot>,
     scripts: Scripts<Then>,
+    /// Removals that wait for the one under way, if there is one.
+    clearing: Option<VecDeque<Script>>,
     reads: HashMap<u64, read::ReadJob>,
     next_read: u64,
     ahead: ahead::Ahead,
@@ -171,6 +175,7 @@ impl Store {
             logs: Vec::new(),
             by_id: HashMap::new(),
             scripts: Scripts::new(),
+            clearing: None,
             reads: HashMap::new(),
             next_read: 1,
             ahead: ahead::Ahead::default(),
@@ -204,6 +209,7 @@ impl Store {
             Then::Kept { slot, base, spare } => self.kept((slot, base, spare), &outcome, now, fx),
             Then::GaveBack { vol } => self.gave_back(vol, now, fx),
             Then::Indexed(slot, base) => self.end_index(slot, base, now, fx),
+            Then::Cleared => self.cleared(fx),
             Then::Nothing => {}
         }
         self.try_stop(now, fx);

@@ -377,7 +377,7 @@ impl Store {
             }])
             .keep_going();
         self.logs[slot.0 as usize] = None;
-        self.run(script, Then::Nothing, fx);
+        self.clear_away(script, fx);
     }
 }
 

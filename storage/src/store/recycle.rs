@@ -208,7 +208,33 @@ impl Store {
             return;
         };
         let script = unlink_segment(&self.vols[log.vol].dir, log, segment);
-        self.run(script, Then::Nothing, fx);
+        self.clear_away(script, fx);
+    }
+
+    /// Removes what nobody needs any more, one after the other: many at once would hold up commits.
+    pub(crate) fn clear_away(&mut self, script: Script, fx: &mut Fx) {
+        match &mut self.clearing {
+            Some(later) if !self.stopping => later.push_back(script),
+            _ => {
+                self.clearing.get_or_insert_default();
+                self.run(script, Then::Cleared, fx);
+            }
+        }
+    }
+
+    /// A removal is over.
+    pub(crate) fn cleared(&mut self, fx: &mut Fx) {
+        let Some(later) = &mut self.clearing else {
+            return;
+        };
+        let next = if self.stopping { later.len() } else { 1 };
+        let next: Vec<Script> = later.drain(..next.min(later.len())).collect();
+        if next.is_empty() {
+            self.clearing = None;
+        }
+        for script in next {
+            self.run(script, Then::Cleared, fx);
+        }
     }
 
     /// Keeps what may be kept of a deleted partition's files. `false` when nothing is left to keep.

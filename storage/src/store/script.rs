@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// Stands for the file that the script opened last.
 pub(crate) const OPENED: FileId = FileId(u32::MAX);
 
-/// Operations of one of the steps that [`Script::then_all`] makes.
-const STEP_OPS_MAX: usize = 1024;
+/// Operations of one of the steps that [`Script::then_all`] makes: what is removed keeps the device
+/// busy (a file system may discard its blocks), and commits wait behind it.
+const STEP_OPS_MAX: usize = 16;
 
 /// Operations in the order they have to be durable in.
 #[derive(Debug, Default)]

@@ -244,6 +244,21 @@ fn appends_go_on_by_themselves_when_there_is_room() {
     assert!(refusals > 20, "{refusals} of the directories were full");
 }
 
+/// A file system may discard the blocks of what is removed, and commits wait behind that.
+#[test]
+fn what_retention_gives_up_is_removed_file_by_file() {
+    let mut world = new_world();
+    start(&mut world, rolling(0, 1_000));
+    let shell = finish(&mut world);
+    let acknowledged = shell.acknowledged;
+    world.pass(3_000_000_000);
+    let shell = world.machine(ShardId(0));
+    let (all, most) = (shell.unlinks, shell.unlinks_max);
+    assert!(all > 30, "{all} files after {acknowledged} appends");
+    // A segment, its checksums and its index.
+    assert!(most <= 3, "{most} at once");
+}
+
 #[test]
 fn what_is_recent_keeps_its_share_of_the_arena_and_no_more() {
     // Twice the arena, in less time than passes between two looks for idle memory.

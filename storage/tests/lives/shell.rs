@@ -110,6 +110,9 @@ pub(crate) struct Shell {
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
+    /// Files that were removed, and the most of them in one step.
+    pub(crate) unlinks: usize,
+    pub(crate) unlinks_max: usize,
     arena: Arena,
     /// The most of the arena that was in use between two steps, in bytes.
     pub(crate) memory_max: usize,
@@ -143,6 +146,8 @@ impl Shell {
             again: None,
             acknowledged: 0,
             syncs: 0,
+            unlinks: 0,
+            unlinks_max: 0,
             arena,
             memory_max: 0,
             reader: Reader::default(),
@@ -232,6 +237,11 @@ impl Machine for Shell {
         self.syncs += syncs
             .filter(|(_, op)| matches!(op, Op::Sync { .. }))
             .count();
+        let unlinks = fx.ops.iter();
+        let unlinks = unlinks.filter(|(_, op)| matches!(op, Op::Unlink { .. }));
+        let unlinks = unlinks.count();
+        self.unlinks += unlinks;
+        self.unlinks_max = self.unlinks_max.max(unlinks);
         self.again = self.again.filter(|at| *at > now.mono);
         out.wake_at = fx.wake_at.into_iter().chain(self.again).min();
         if self.reader.next < self.reader.end {
