@@ -84,8 +84,10 @@ const WATCH: Duration = Duration::from_millis(250);
 const IDLE_SHARE: f64 = 0.1;
 const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until no broker has work left over from before. False if they never rest.
+/// Waits until no broker has work left over from before, in the page cache neither: whoever is
+/// measured next would wait behind it for the disk. False if they never rest.
 fn settle(brokers: &[Running]) -> bool {
+    rustix::fs::sync();
     let pids: Vec<u32> = brokers.iter().filter_map(|broker| broker.pid).collect();
     let cpu = || -> f64 {
         let glances = pids.iter().filter_map(|pid| kernel::glance(*pid).ok());
