@@ -30,10 +30,13 @@ pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
 /// Head of an entry, and a roll, in bytes: more than either takes.
 pub(crate) const ENTRY_HEAD_MAX: usize = 128;
 
-/// Bytes of zeros handed to the kernel in one part, and parts in one write. One write follows the
-/// other, and none is so large that a commit round waits long behind it in the device.
+/// Bytes of zeros handed to the kernel in one part, and parts in one write: while commits go on,
+/// one write follows the other, and none is so large that a round waits long behind it in the
+/// device.
 const ZEROS_PART: usize = 64 * 1024;
 const ZEROS_PARTS_MAX: usize = 8;
+/// The same of a start, which waits for the file: all writes at once.
+const START_ZEROS_PARTS_MAX: usize = 256;
 
 /// One file of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,8 +365,12 @@ impl Journal {
             direct: true,
         };
         let mut script = Script::new().then(vec![open]);
-        for write in zeros(len) {
-            script = script.then(vec![write]);
+        if self.chain.is_empty() {
+            script = script.then(zeros(len, START_ZEROS_PARTS_MAX));
+        } else {
+            for write in zeros(len, ZEROS_PARTS_MAX) {
+                script = script.then(vec![write]);
+            }
         }
         script = script
             .then(vec![Op::Sync { file: OPENED }])
@@ -398,14 +405,14 @@ fn aligned_zeros() -> Bytes {
     buf.freeze()
 }
 
-fn zeros(len: u64) -> Vec<Op> {
+fn zeros(len: u64, parts_max: usize) -> Vec<Op> {
     let part = aligned_zeros();
     let mut ops = Vec::new();
     let mut pos = 0;
     while pos < len {
         let mut parts = Vec::new();
         let from = pos;
-        while pos < len && parts.len() < ZEROS_PARTS_MAX {
+        while pos < len && parts.len() < parts_max {
             let now = (len - pos).min(ZEROS_PART as u64);
             parts.push(part.slice(..now as usize));
             pos += now;
