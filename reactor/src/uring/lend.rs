@@ -81,7 +81,8 @@ impl Io {
             match self.arena.block_of(part.as_ptr()) {
                 Some(block) if last == Some(block.start) => {}
                 Some(block) => {
-                    kept += block.len();
+                    // A part of several regions keeps them all.
+                    kept += block.len().max(part.len());
                     last = Some(block.start);
                 }
                 None => kept += part.len(),
