@@ -25,25 +25,18 @@ fn limit_locked_memory() {
         rlim_max: 1 << 20,
     };
     // SAFETY: a local limit.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) },
-        0
-    );
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    assert_eq!(done, 0);
     // A header of version 3 for this thread, and its sets in two halves (capget(2)).
     let head = [0x2008_0522_u32, 0];
     let mut sets = [0_u32; 6];
     // SAFETY: the pointers are to a header and to as many sets as its version has.
-    unsafe {
-        assert_eq!(
-            libc::syscall(libc::SYS_capget, head.as_ptr(), sets.as_mut_ptr()),
-            0
-        );
-        sets[0] &= !(1 << CAP_IPC_LOCK);
-        assert_eq!(
-            libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()),
-            0
-        );
-    }
+    let done = unsafe { libc::syscall(libc::SYS_capget, head.as_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(done, 0);
+    sets[0] &= !(1 << CAP_IPC_LOCK);
+    // SAFETY: as above.
+    let done = unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) };
+    assert_eq!(done, 0);
 }
 
 #[derive(Debug)]
