@@ -41,6 +41,8 @@ struct Lives {
     ambushes: Option<Rng>,
     /// Draws topics that live in memory or for a short time, and steps of the wall clock.
     oddities: Option<Rng>,
+    /// Draws media that fail while a start is under way, in the seeds that have such.
+    failing_starts: Option<Rng>,
     plan: Plan,
     world: World<Shell>,
     model: Rc<RefCell<Model>>,
@@ -72,6 +74,10 @@ impl Lives {
         {
             plan = plan.deleting();
         }
+        let starts_fail = seed % 16 == 8;
+        if starts_fail {
+            plan.trouble = Some(Trouble::Medium);
+        }
         let settings = Settings {
             latency_ns: plan.latency_ns,
             lock_outlives_writes: mistake != Some(Mistake::LockEndsEarly),
@@ -93,6 +99,7 @@ impl Lives {
         Self {
             ambushes,
             oddities: (seed % 4 == 2).then(|| rng.clone().fork()),
+            failing_starts: starts_fail.then(|| rng.clone().fork()),
             rng,
             plan,
             world,
@@ -114,6 +121,8 @@ impl Lives {
         for _ in 0..self.plan.lives {
             self.live();
         }
+        // What the media did to the last start must be of no consequence.
+        self.failing_starts = None;
         self.start();
         self.await_ready();
         self.await_idle();
@@ -247,6 +256,7 @@ impl Lives {
         self.end_trouble();
         self.model.borrow_mut().trouble = None;
         self.model.borrow_mut().ambush = None;
+        self.make_start_fail();
         let shards = self.rng.between(1, self.plan.shards_max) as u16;
         self.note(format_args!("start with {shards} shards"));
         let (plan, model, mistake) = (&self.plan, &self.model, self.mistake);
@@ -258,6 +268,26 @@ impl Lives {
                 mistake,
             )
         });
+    }
+
+    /// Lets some operations of a start fail, perhaps.
+    fn make_start_fail(&mut self) {
+        let Some(rng) = &mut self.failing_starts else {
+            return;
+        };
+        if rng.chance(1, 2) {
+            return;
+        }
+        let fault = Fault {
+            on: [FaultOn::Write, FaultOn::Sync, FaultOn::Allocate][rng.index(3)],
+            path_part: ["journal", "topics", ".log", "/0/", ""][rng.index(5)].to_owned(),
+            after: rng.below(20) as u32,
+            times: [1, 3, u32::MAX][rng.index(3)],
+            kind: ErrorKind::Medium,
+        };
+        self.note(format_args!("{fault:?}"));
+        self.world.disk().inject(fault);
+        self.model.borrow_mut().trouble = Some(Trouble::Medium);
     }
 
     fn all(world: &World<Shell>, is: impl Fn(&Shell) -> bool) -> bool {
@@ -280,7 +310,11 @@ impl Lives {
                     self.note("ready");
                     return;
                 }
-                Some(why) => assert!(why.contains("lock"), "the start failed: {why}"),
+                Some(why) => {
+                    let may = why.contains("lock") || self.has_medium_trouble();
+                    assert!(may, "the start failed: {why}");
+                    self.note(why);
+                }
             }
             self.world.kill();
             self.world.pass(5_000_000);

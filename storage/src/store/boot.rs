@@ -84,6 +84,8 @@ pub(crate) struct Boot {
     reported: u16,
     chains: Vec<Chain>,
     bad_rounds: HashSet<usize>,
+    /// Shard 0: directory and shard of journals whose last round was dropped.
+    dropped: Vec<(usize, u16)>,
     /// Shard 0: extents that are still to be checked, and how many are being checked.
     to_check: VecDeque<(Script, BootStep)>,
     checks: usize,
@@ -91,7 +93,11 @@ pub(crate) struct Boot {
     opened_shards: u16,
     alive: Option<Vec<AlivePartition>>,
     assigned: Option<Vec<Revived>>,
-    pub(crate) settling: HashSet<PartitionId>,
+    pub(crate) settling: HashSet<Slot>,
+    /// Partitions that another journal knows.
+    pub(crate) moved: HashSet<Slot>,
+    /// Shard 0: some journal lacks one of those.
+    lacks: bool,
     pub(crate) configs: HashMap<PartitionId, LogConfig>,
     /// Shard 0: partitions that no journal knows, and how much of them is being listed.
     unknown: HashSet<PartitionId>,
@@ -319,20 +325,23 @@ impl Store {
             Letter::Assign {
                 start,
                 unclean,
+                dropped,
                 revived,
             } => {
+                self.write_over(&dropped);
                 self.boot.start = start;
                 self.boot.unclean = unclean;
                 self.boot.assigned = Some(revived);
                 self.restore_assigned(now, fx);
             }
-            Letter::Opened => {
+            Letter::Opened { lacks } => {
+                self.boot.lacks |= lacks;
                 self.boot.opened_shards += 1;
                 if self.boot.opened_shards == self.config.shards {
                     self.remember_journals(now, fx);
                 }
             }
-            Letter::Release => self.released(now, fx),
+            Letter::Release { keep } => self.released(keep, now, fx),
             Letter::GiveBack { dir } => {
                 let dir = self.config.dirs[dir].clone();
                 self.give_back(&dir, Then::Nothing, fx);
@@ -553,6 +562,9 @@ impl Store {
     /// Drops the last rounds that were never complete, and hands the partitions out.
     fn last_rounds_known(&mut self, now: Now, fx: &mut Fx) {
         let bad = std::mem::take(&mut self.boot.bad_rounds);
+        let journals = bad.iter().map(|at| &self.boot.chains[*at]);
+        let dropped = journals.map(|chain| (chain.dir, chain.shard));
+        self.boot.dropped.extend(dropped);
         drop_last_rounds(&mut self.boot.chains, bad.into_iter());
         if !self.boot.metadata_ready {
             let mut chains = self.boot.chains.iter_mut();
@@ -563,6 +575,8 @@ impl Store {
             }
             let revived = replay(&self.boot.chains).remove(&METADATA);
             let known = revived.into_iter().collect();
+            let dropped = std::mem::take(&mut self.boot.dropped);
+            self.write_over(&dropped);
             self.boot.assigned = Some(known);
             self.restore_metadata(now, fx);
             return;
@@ -583,12 +597,14 @@ impl Store {
         }
         self.boot.chains.clear();
         let (start, unclean) = (self.boot.start, self.boot.unclean);
+        let dropped = std::mem::take(&mut self.boot.dropped);
         for (to, revived) in shares.into_iter().enumerate() {
             self.send(
                 to as u16,
                 Letter::Assign {
                     start,
                     unclean,
+                    dropped: dropped.clone(),
                     revived,
                 },
                 now,

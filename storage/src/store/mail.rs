@@ -17,12 +17,16 @@ pub(crate) enum Letter {
     Assign {
         start: u64,
         unclean: bool,
+        /// Directory and shard of the journals whose last round was dropped.
+        dropped: Vec<(usize, u16)>,
         revived: Vec<Revived>,
     },
-    /// To shard 0: the openings of all my journals are durable.
-    Opened,
-    /// From shard 0: so are everyone's.
-    Release,
+    /// To shard 0: the openings of all my journals are durable. Whether a partition that came from
+    /// another journal is not restated in them.
+    Opened { lacks: bool },
+    /// From shard 0: so are everyone's. Whether every journal must keep what it has, since one of
+    /// them lacks a partition.
+    Release { keep: bool },
     /// This log directory is full: free the retired segments that are kept in it.
     GiveBack { dir: usize },
 }

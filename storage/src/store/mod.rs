@@ -451,6 +451,14 @@ impl Store {
             return;
         }
         vol.journal.broken = Some(why.to_owned());
+        if !self.boot.ready && (vol.journal.opening || !vol.journal.live) {
+            let dir = vol.dir.display();
+            let why = format!(
+                "the journal in {dir} cannot be written: {why}; no record was given up. If that \
+                 stays so, copy the directory to another disk, and start again"
+            );
+            return self.fail(&why, fx);
+        }
         let what = format!(
             "every partition of shard {} in {}",
             vol.journal.shard,

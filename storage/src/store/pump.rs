@@ -116,7 +116,7 @@ impl Store {
         let Some(log) = self.log_mut(slot) else {
             return;
         };
-        let (v, id) = (log.vol, log.id);
+        let v = log.vol;
         let sealed = log
             .segments
             .iter()
@@ -124,7 +124,7 @@ impl Store {
             .all(|s| s.sealed);
         if log.urgent && log.is_settled() && log.destageable() == 0 && sealed {
             log.urgent = false;
-            self.settled(&id, now, fx);
+            self.settled(slot, now, fx);
             self.begin_round(v, now, fx);
         }
         let bulk_min = self.vols[v].journal.bulk_min();
@@ -175,6 +175,7 @@ impl Store {
             {
                 // What was to be written into space that was reserved cannot be tried again.
                 self.fence(slot, &why, fx);
+                self.settled(slot, now, fx);
             }
             self.try_again_if_full(v, now, fx);
             return;

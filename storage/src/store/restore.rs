@@ -191,8 +191,13 @@ impl Store {
             Next::Failed(why) => self.fail(&why, fx),
             Next::Later if self.restoring_others() => self.boot.waiting.push_back(restore.revived),
             Next::Later => {
-                let why = "recovery needs more memory than the arena has: give it more";
-                self.fail(why, fx);
+                let fenced = self.logs.iter().flatten().any(|log| log.fenced.is_some());
+                let mut why =
+                    "recovery needs more memory than the arena has: give it more".to_owned();
+                if fenced {
+                    why += ", or mend the disk: what cannot be written to it stays in memory";
+                }
+                self.fail(&why, fx);
             }
         }
     }
@@ -238,6 +243,7 @@ impl Store {
             None => self.insert(log),
         };
         let moved = restore.revived.shard != self.vols[restore.vol].journal.shard;
+        self.boot.moved.extend(moved.then_some(slot));
         if !(moved && armed(Canary::MovedNotRestated)) {
             self.vols[restore.vol].residents.insert(slot);
             self.vols[restore.vol].journal.residents += 1;
@@ -247,7 +253,7 @@ impl Store {
             self.restored(now, fx);
             return;
         }
-        self.settle(id);
+        self.settle(slot);
         self.pump(slot, now, fx);
     }
 }

@@ -290,14 +290,11 @@ impl Store {
     }
 
     fn write_round(&mut self, v: usize, mut draft: Draft, low: u64, fx: &mut Fx) {
+        let ends = self.ends_opening(v, &draft.restated);
         let vol = &mut self.vols[v];
         let mut flags = 0;
         if vol.journal.opening {
-            flags |= OPENING;
-            let carry = vol.journal.carry.as_ref();
-            if carry.is_none_or(|carry| carry.left_after(&draft.restated) == 0) {
-                flags |= OPENING_END;
-            }
+            flags |= OPENING | if ends { OPENING_END } else { 0 };
         }
         if vol.stop_round && draft.is_last {
             flags |= CLEAN;
@@ -468,7 +465,7 @@ impl Draft {
             let (at, end, end_offset) = log.named();
             log.full_state(at, (end, end_offset))
                 .encode(&mut self.bytes);
-        } else if log.can_be_restated() {
+        } else if log.can_be_restated(limit.saturating_sub(before)) {
             log.restatement(&mut self.bytes);
         } else {
             return false;
@@ -635,11 +632,15 @@ impl Log {
         older.position(|segment| !segment.sealed).unwrap_or(last)
     }
 
-    /// Whether all that [`Self::restatement`] says of segments behind the first is in memory.
-    fn can_be_restated(&self) -> bool {
-        let (first, (last, ..)) = (self.first_open(), self.named());
+    /// Whether all that [`Self::restatement`] says of segments behind the first is in memory, and
+    /// what it says of tails may fit: this is asked for each round as long as it does not.
+    fn can_be_restated(&self, room: usize) -> bool {
+        let (first, (last, pos, _)) = (self.first_open(), self.named());
+        let begin = self.segments[first].durable().pos;
+        let ends = self.segments.range(first..last).map(|s| s.end - DATA_START);
+        let bytes = (ends.sum::<u64>() + pos).saturating_sub(begin);
         let mut later = self.segments.range(first + 1..last.max(first) + 1);
-        later.all(|segment| segment.tail.start() == DATA_START)
+        bytes <= room as u64 && later.all(|segment| segment.tail.start() == DATA_START)
     }
 
     /// Everything that recovery must know if it sees nothing older. The tail begins where the file
@@ -732,7 +733,7 @@ mod tests {
             salt_before: 1,
         };
         let mut bytes = vec![0; ROUND_HEADER_LEN];
-        assert!(log.can_be_restated());
+        assert!(log.can_be_restated(100));
         log.restatement(&mut bytes);
         header.seal(&mut bytes);
         let len = bytes.len() as u64;
@@ -754,6 +755,7 @@ mod tests {
     #[test]
     fn every_open_segment_of_a_fenced_partition_is_restated() {
         let mut log = three_open_segments();
+        assert!(!log.can_be_restated(TEXTS.concat().len() - 1));
         let revived = restated(&log);
         assert_eq!((revived.end, &revived.damaged), (9, &None));
         for ((segment, text), base) in revived.segments.iter().zip(TEXTS).zip([0, 3, 7]) {
@@ -783,8 +785,8 @@ mod tests {
         let (from, ..) = second.begin_write(block_ceil(second.end));
         second.end_write(from);
         second.tail.release(second.durable().pos, 0);
-        assert!(!log.can_be_restated());
+        assert!(!log.can_be_restated(100));
         log.segments[0].sealed = true;
-        assert!(log.can_be_restated());
+        assert!(log.can_be_restated(100));
     }
 }

@@ -1,6 +1,7 @@
 //! What a store keeps to over whole lives: how much memory recovery takes, that a journal goes on
 //! from file to file, and what recycled segments are good for.
 
+mod medium;
 mod reader;
 mod shell;
 
@@ -107,6 +108,7 @@ fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
         segment_bytes: 1 << 20,
         retention_bytes: Some(2 << 20),
         retention_check_ms,
+        ..Plan::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A process of one shard that appends, over the simulated kernel.
+//! A process that appends, over the simulated kernel: of one shard, unless the plan says more.
 
 use super::reader::Reader;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ pub(crate) const PATIENCE: u64 = 60_000_000_000;
 /// What one life does.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
+    pub(crate) shards: u16,
     pub(crate) partitions: i32,
     pub(crate) journal_bytes: u64,
     pub(crate) appends: usize,
@@ -34,6 +35,7 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            shards: 1,
             partitions: 1,
             journal_bytes: 1 << 20,
             appends: 0,
@@ -55,10 +57,15 @@ pub(crate) fn id(index: i32) -> PartitionId {
     }
 }
 
+/// Partitions take turns on the shards.
+fn owner(id: PartitionId, plan: &Plan) -> u16 {
+    (id.index % i32::from(plan.shards)) as u16
+}
+
 fn alive(plan: &Plan) -> Vec<AlivePartition> {
-    let partition = |id| AlivePartition {
+    let partition = |id: PartitionId| AlivePartition {
         id,
-        owner: 0,
+        owner: owner(id, plan),
         config: LogConfig {
             segment_bytes: plan.segment_bytes,
             retention_ms: None,
@@ -95,10 +102,19 @@ fn batch(bytes: usize, now: Now) -> Admitted {
     batch::admit(bytes, &rules).expect("a good batch")
 }
 
+/// Mail between shards.
+pub(crate) enum Letter {
+    Store(StoreMail),
+    /// The metadata is read: every shard may know which partitions exist.
+    Alive,
+}
+
 /// A shard that appends to one partition after the other, each time the last append is durable.
 pub(crate) struct Shell {
     store: Store,
     plan: Plan,
+    /// The partitions of this shard.
+    own: Vec<PartitionId>,
     started: bool,
     pub(crate) ready: bool,
     pub(crate) failed: Option<String>,
@@ -122,26 +138,33 @@ pub(crate) struct Shell {
     pub(crate) was_full: bool,
     /// The partitions that the start found, and where they ended.
     pub(crate) recovered: Vec<(PartitionId, i64)>,
+    /// Partitions that were said to take no more appends, and how many these were not given.
+    pub(crate) fenced: Vec<PartitionId>,
+    pub(crate) refused: usize,
+    pub(crate) notices: Vec<String>,
 }
 
 impl Shell {
-    fn new(arena: Arena, plan: Plan) -> Self {
+    fn new(shard: u16, arena: Arena, plan: Plan) -> Self {
         let config = StoreConfig {
             dirs: vec!["/data".into()],
-            shard: 0,
-            shards: 1,
+            shard,
+            shards: plan.shards,
             journal_bytes: plan.journal_bytes,
             recycle_bytes_max: plan.recycle_bytes_max,
             retention_check_ms: plan.retention_check_ms,
             synced_writes: plan.synced_writes,
         };
+        let own = (0..plan.partitions).map(id);
+        let own: Vec<_> = own.filter(|id| owner(*id, &plan) == shard).collect();
         Self {
             store: Store::new(config, arena.clone()),
             plan,
+            left: if own.is_empty() { 0 } else { plan.appends },
+            own,
             started: false,
             ready: false,
             failed: None,
-            left: plan.appends,
             waiting: false,
             again: None,
             acknowledged: 0,
@@ -153,22 +176,46 @@ impl Shell {
             reader: Reader::default(),
             was_full: false,
             recovered: Vec::new(),
+            fenced: Vec::new(),
+            refused: 0,
+            notices: Vec::new(),
         }
     }
 
-    fn on_event(&mut self, event: Event, now: Now, fx: &mut Fx) {
+    /// Whether it is done with all that it is to do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ready && self.left == 0 && !self.waiting
+    }
+
+    /// The end of a partition that the start found.
+    pub(crate) fn end_of(&self, id: PartitionId) -> Option<i64> {
+        let mut recovered = self.recovered.iter();
+        recovered
+            .find(|(known, _)| *known == id)
+            .map(|(_, end)| *end)
+    }
+
+    fn on_letter(&mut self, letter: Letter, now: Now, fx: &mut Fx) {
+        match letter {
+            Letter::Store(mail) => self.store.on_mail(0, mail, now, fx),
+            Letter::Alive => self.store.set_alive(&alive(&self.plan), now, fx),
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Now, fx: &mut Fx, out: &mut Outbox<Letter>) {
         match event {
-            Event::Mail { mail, .. } => self.store.on_mail(0, mail, now, fx),
+            Event::Mail { to, mail } => out.mail.push((ShardId(to), Letter::Store(mail))),
             Event::MetadataReady => {
                 self.store.set_alive(&alive(&self.plan), now, fx);
+                let others = (1..self.plan.shards).map(|to| (ShardId(to), Letter::Alive));
+                out.mail.extend(others);
             }
             Event::Ready(report) => {
                 self.ready = true;
                 let found = report.partitions.iter().map(|known| (known.id, known.end));
                 self.recovered = found.collect();
-                let first = self.recovered.iter().find(|(known, _)| *known == id(0));
-                let first = first.filter(|_| self.plan.reads);
-                self.reader.end = first.map_or(0, |(_, end)| *end);
+                let first = self.end_of(id(0)).filter(|_| self.plan.reads);
+                self.reader.end = first.unwrap_or(0);
             }
             Event::Read { .. } => self.reader.on_event(&event, now),
             Event::Durable { .. } => {
@@ -177,7 +224,11 @@ impl Shell {
             }
             Event::SpaceFull { .. } => self.was_full = true,
             Event::Failed(why) => self.failed = Some(why),
-            Event::Fenced { why, .. } => self.failed = Some(why),
+            Event::Fenced { slots, .. } => {
+                let fenced = slots.iter().map(|slot| self.store.info(*slot).id);
+                self.fenced.extend(fenced);
+            }
+            Event::Notice(line) => self.notices.push(line),
             _ => {}
         }
     }
@@ -187,7 +238,7 @@ impl Shell {
             return;
         }
         self.left -= 1;
-        let id = id((self.left % self.plan.partitions as usize) as i32);
+        let id = self.own[self.left % self.own.len()];
         let slot = self.store.slot(&id).expect("created at the start");
         let batch = batch((self.plan.bytes)(self.left), now);
         match self.store.append(slot, &batch, 0, now) {
@@ -198,28 +249,33 @@ impl Shell {
                 self.left += 1;
                 self.again = Some(now.mono.after_ms(20));
             }
+            Err(AppendError::Fenced) if self.fenced.contains(&id) => {
+                self.refused += 1;
+                self.again = Some(now.mono.after_ms(1));
+            }
             Err(error) => panic!("an append was refused: {error:?}"),
         }
     }
 }
 
 impl Machine for Shell {
-    type Mail = StoreMail;
+    type Mail = Letter;
 
     fn step(
         &mut self,
         now: Now,
-        inputs: &mut Vec<Input<StoreMail>>,
+        inputs: &mut Vec<Input<Letter>>,
         _: usize,
-        out: &mut Outbox<StoreMail>,
+        out: &mut Outbox<Letter>,
     ) {
         let mut fx = Fx::default();
         if !std::mem::replace(&mut self.started, true) {
             self.store.start(now, &mut fx);
         }
         for input in inputs.drain(..) {
-            if let Input::Done(token, done) = input {
-                self.store.on_done(token, done, now, &mut fx);
+            match input {
+                Input::Done(token, done) => self.store.on_done(token, done, now, &mut fx),
+                Input::Mail { mail, .. } => self.on_letter(mail, now, &mut fx),
             }
         }
         self.store.tick(now, &mut fx);
@@ -230,7 +286,7 @@ impl Machine for Shell {
                 break;
             }
             for event in std::mem::take(&mut fx.events) {
-                self.on_event(event, now, &mut fx);
+                self.on_event(event, now, &mut fx, out);
             }
         }
         let syncs = fx.ops.iter();
@@ -272,17 +328,17 @@ pub(crate) fn live(world: &mut World<Shell>, plan: Plan) -> &Shell {
 }
 
 pub(crate) fn start(world: &mut World<Shell>, plan: Plan) {
-    world.start(1, |_, arena| Shell::new(arena, plan));
+    world.start(plan.shards, |shard, arena| Shell::new(shard.0, arena, plan));
 }
 
 /// Runs a process until all that it is to append is durable.
 pub(crate) fn finish(world: &mut World<Shell>) -> &Shell {
     let done = world.run(PATIENCE, |world| {
         let shell = world.machine(ShardId(0));
-        shell.failed.is_some() || (shell.ready && shell.left == 0 && !shell.waiting)
+        shell.failed.is_some() || !shell.fenced.is_empty() || shell.is_done()
     });
     let shell = world.machine(ShardId(0));
-    assert_eq!(shell.failed, None);
+    assert_eq!((&shell.failed, &*shell.fenced), (&None, &[][..]));
     assert!(done, "everything is acknowledged");
     shell
 }

@@ -111,7 +111,8 @@ impl Store {
 
     pub(super) fn release_all(&mut self, now: Now, fx: &mut Fx) {
         for to in 0..self.config.shards {
-            self.send(to, Letter::Release, now, fx);
+            let keep = self.boot.lacks;
+            self.send(to, Letter::Release { keep }, now, fx);
         }
     }
 }

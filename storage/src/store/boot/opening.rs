@@ -64,19 +64,44 @@ impl Store {
     }
 
     /// A restored partition is waiting for its blocks to be in its segments.
-    pub(in crate::store) fn settle(&mut self, id: PartitionId) {
-        self.boot.settling.insert(id);
+    pub(in crate::store) fn settle(&mut self, slot: Slot) {
+        self.boot.settling.insert(slot);
     }
 
-    /// Everything of a restored partition is where it belongs.
-    pub(in crate::store) fn settled(&mut self, id: &PartitionId, now: Now, fx: &mut Fx) {
-        if self.boot.settling.remove(id) {
-            // All partitions together may hold far more than the arena.
-            if let Some(slot) = self.slot(id) {
+    /// Everything of a restored partition is where it belongs, or its medium has failed on the way:
+    /// then it stays as it is until the next start.
+    pub(in crate::store) fn settled(&mut self, slot: Slot, now: Now, fx: &mut Fx) {
+        if self.boot.settling.remove(&slot) {
+            // All partitions together may hold far more than the arena. But what one says of
+            // segments behind the first open one has to be in memory.
+            if self.log(slot).is_some_and(|log| log.fenced.is_none()) {
                 self.let_go(slot);
             }
             self.restored(now, fx);
         }
+    }
+
+    /// Whether nothing is left for an opening to say after a round that restates these. A partition
+    /// whose medium failed may hold more than any round takes. Then all that journals said of it
+    /// before still counts: the low mark stays where it is, since the carry stays open.
+    pub(in crate::store) fn ends_opening(&self, v: usize, restated: &[Slot]) -> bool {
+        let Some(carry) = &self.vols[v].journal.carry else {
+            return true;
+        };
+        let fenced = |slot: &Slot| self.log(*slot).is_some_and(|log| log.fenced.is_some());
+        let stuck = restated.is_empty() && carry.pending.iter().all(fenced);
+        stuck || carry.left_after(restated) == 0
+    }
+
+    /// Whether the openings lack a partition that another journal knows: that one, of a shard that
+    /// may be gone, must keep it.
+    fn lacks_moved(&self) -> bool {
+        let carries = self
+            .vols
+            .iter()
+            .filter_map(|vol| vol.journal.carry.as_ref());
+        let mut pending = carries.flat_map(|carry| &carry.pending);
+        pending.any(|slot| self.boot.moved.contains(slot))
     }
 
     pub(in crate::store) fn restored(&mut self, now: Now, fx: &mut Fx) {
@@ -86,6 +111,21 @@ impl Store {
 
     pub(in crate::store) fn restoring_others(&self) -> bool {
         !self.boot.settling.is_empty() || !self.restores.is_empty()
+    }
+
+    /// The openings of these journals take the number of the last round, which was dropped: it is
+    /// not the last one any more behind them, and a partition that they cannot restate would be
+    /// believed to have it (rule 22).
+    pub(super) fn write_over(&mut self, dropped: &[(usize, u16)]) {
+        for (dir, shard) in dropped {
+            let dir = &self.config.dirs[*dir];
+            let mut vols = self.vols.iter_mut();
+            let own =
+                |vol: &&mut crate::store::Volume| vol.dir == *dir && vol.journal.shard == *shard;
+            if let Some(vol) = vols.find(own) {
+                vol.journal.sequence = vol.journal.sequence.saturating_sub(1).max(1);
+            }
+        }
     }
 
     /// Restates every partition of this shard at the beginning of a new file of each journal.
@@ -131,18 +171,23 @@ impl Store {
             .iter()
             .all(|vol| vol.journal.live && !vol.journal.opening)
         {
-            self.send(0, Letter::Opened, now, fx);
+            let lacks = self.lacks_moved();
+            self.send(0, Letter::Opened { lacks }, now, fx);
         }
     }
 
-    /// Every opening of every shard is durable: old journals may go.
-    pub(super) fn released(&mut self, now: Now, fx: &mut Fx) {
+    /// Every opening of every shard is durable: old journals may go, unless they are to be kept.
+    pub(super) fn released(&mut self, keep: bool, now: Now, fx: &mut Fx) {
         for vol in &mut self.vols {
-            vol.journal.low_held = false;
+            vol.journal.low_held = keep;
             vol.pool.open(self.boot.start);
         }
         self.boot.ready = true;
-        self.void_gone(fx);
+        if keep {
+            self.tell_kept(fx);
+        } else {
+            self.void_gone(fx);
+        }
         for path in std::mem::take(&mut self.boot.junk) {
             let unlink = Script::new().then(vec![Op::Unlink { path }]).keep_going();
             self.run(unlink, Then::Nothing, fx);
@@ -174,6 +219,18 @@ impl Store {
             start_number,
             partitions,
         }));
+    }
+
+    /// The journals grow as long as this life lasts.
+    fn tell_kept(&self, fx: &mut Fx) {
+        if self.config.shard == 0 {
+            fx.events.push(Event::Notice(
+                "a partition that has moved to another core is too large to be written down there \
+                 while its disk fails: the journals keep all that they hold, and grow, until a \
+                 start finds the disk mended"
+                    .to_owned(),
+            ));
+        }
     }
 
     /// Ends the journals of shards that no longer exist (rule 24).
