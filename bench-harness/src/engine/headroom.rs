@@ -9,6 +9,9 @@ use std::time::Duration;
 const WARMUP: Duration = Duration::from_millis(500);
 const MEASURED: Duration = Duration::from_secs(2);
 
+/// Batches on their way, in bytes: as many as a rate may ask for, at full speed, fill any memory.
+const IN_FLIGHT_BYTES_MAX: u64 = 256 << 20;
+
 struct Nobody;
 
 impl Observer for Nobody {
@@ -38,6 +41,7 @@ pub(crate) fn headroom(workload: &Workload, cores: &[usize]) -> Outcome<Headroom
     most.warmup = WARMUP;
     most.measured = MEASURED;
     most.pace = Pace::Maximum;
+    most.in_flight_max = in_flight_max(&most);
     let fastest = run(&most, &target, &mut Nobody)?;
     if fastest.counts.acked == 0 {
         let why = fastest.doubts.first();
@@ -49,6 +53,7 @@ pub(crate) fn headroom(workload: &Workload, cores: &[usize]) -> Outcome<Headroom
     let latency = match workload.pace {
         Pace::Rate { .. } => {
             most.pace = workload.pace;
+            most.in_flight_max = workload.in_flight_max;
             run(&most, &target, &mut Nobody)?.ack
         }
         _ => fastest.ack.clone(),
@@ -60,4 +65,14 @@ pub(crate) fn headroom(workload: &Workload, cores: &[usize]) -> Outcome<Headroom
         ack_p99_us: latency.at(0.99).unwrap_or(0),
         ack_p999_us: latency.at(0.999).unwrap_or(0),
     })
+}
+
+/// Requests of one producer that may be unanswered at full speed.
+pub(super) fn in_flight_max(workload: &Workload) -> u32 {
+    let one_each = Workload {
+        in_flight_max: 1,
+        ..workload.clone()
+    };
+    let most = IN_FLIGHT_BYTES_MAX / one_each.in_flight_bytes().max(1);
+    most.clamp(1, workload.in_flight_max.max(1).into()) as u32
 }

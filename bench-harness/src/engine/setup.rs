@@ -18,6 +18,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const SPARE_DESCRIPTORS: u64 = 128;
 const PRODUCERS_MAX: u32 = 1 << 16;
 
+/// Of all batches on their way, when nothing but this bounds them.
+const IN_FLIGHT_BYTES_MAX: u64 = 4 << 30;
+
 /// Refuses what cannot be run.
 pub(super) fn check(workload: &Workload) -> Outcome<()> {
     let refuse = |what: String, advice: &str| Err(Failure::new(what).advise(advice));
@@ -72,6 +75,13 @@ fn check_load(workload: &Workload) -> Outcome<()> {
     let fills = workload.backlog_bytes > 0;
     if producers == 0 && (workload.pace != Pace::ConsumeOnly || fills) {
         return refuse("nothing produces", "give the workload a producer");
+    }
+    let full = matches!(workload.pace, Pace::Maximum) || fills;
+    if full && workload.in_flight_bytes() > IN_FLIGHT_BYTES_MAX {
+        return refuse(
+            "as fast as it goes, so many requests in flight would fill the memory",
+            "producers times requests in flight times bytes of a batch may be 4 GiB at most",
+        );
     }
     if workload.keys == (Keys::Random { distinct: 0 }) {
         return refuse("0 keys cannot be drawn from", "use 1 or more");

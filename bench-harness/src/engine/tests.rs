@@ -442,10 +442,36 @@ fn what_cannot_be_run_is_refused() {
             },
             "0 topics",
         ),
+        (
+            Workload {
+                pace: Pace::Maximum,
+                batch_bytes: 65_536,
+                in_flight_max: 100_000,
+                ..workload()
+            },
+            "fill the memory",
+        ),
     ] {
         let failure = setup::check(&bad).expect_err(part);
         assert!(failure.to_string().contains(part), "{failure}");
     }
+}
+
+/// At a rate the rate bounds what is on its way; the limit of the generator has no rate.
+#[test]
+fn many_requests_in_flight_do_not_fill_the_memory_at_full_speed() {
+    let workload = Workload {
+        batch_bytes: 65_536,
+        in_flight_max: 100_000,
+        ..workload()
+    };
+    assert!(matches!(workload.pace, Pace::Rate { .. }));
+    assert_eq!(headroom::in_flight_max(&workload), 4096);
+    let few = Workload {
+        in_flight_max: 5,
+        ..workload
+    };
+    assert_eq!(headroom::in_flight_max(&few), 5);
 }
 
 #[test]

@@ -40,6 +40,21 @@ pub(crate) struct Workload {
     pub(crate) seed: Option<u64>,
 }
 
+impl Workload {
+    /// What all producers may have on their way together, in bytes.
+    pub(crate) fn in_flight_bytes(&self) -> u64 {
+        let parts = [
+            self.producers_per_topic,
+            self.in_flight_max,
+            self.batch_bytes,
+        ];
+        let first = u64::from(self.topics);
+        parts
+            .iter()
+            .fold(first, |all, part| all.saturating_mul((*part).into()))
+    }
+}
+
 /// When records are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 mod ahead;
 mod api;
 mod boot;
+mod carry;
 mod extent;
 mod mail;
 mod pump;

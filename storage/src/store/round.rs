@@ -17,9 +17,6 @@ use crate::types::Slot;
 use bytes::Bytes;
 use reactor::op::{ErrorKind, Now, Op};
 
-/// Bytes of full states that one round carries at most beside news.
-const CARRIED_BYTES_MAX: usize = 256 * 1024;
-
 /// How long news gather that nobody waits for, in ms: those of partitions that are durable enough
 /// in memory.
 const GATHER_MS: u64 = 10;
@@ -50,10 +47,10 @@ pub(crate) struct RoundEnd {
 
 /// A round being put together.
 #[derive(Debug)]
-struct Draft {
+pub(super) struct Draft {
     bytes: Vec<u8>,
-    limit: usize,
-    restated: Vec<Slot>,
+    pub(super) limit: usize,
+    pub(super) restated: Vec<Slot>,
     writes: Vec<Op>,
     /// At a stop: nothing is left to say after it.
     is_last: bool,
@@ -197,38 +194,6 @@ impl Store {
             let log = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut);
             log.is_none_or(|log| draft.state(*slot, log, draft.limit))
         })
-    }
-
-    /// Full states of the carry that can be written now; the others are asked to destage.
-    fn draft_states(&mut self, v: usize, draft: &mut Draft, now: Now, fx: &mut Fx) {
-        let Some(carry) = &self.vols[v].journal.carry else {
-            return;
-        };
-        let pending: Vec<Slot> = carry.pending.iter().copied().collect();
-        let limit = draft.limit.min(CARRIED_BYTES_MAX + ROUND_HEADER_LEN);
-        for slot in pending {
-            if draft.restated.contains(&slot) {
-                continue;
-            }
-            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            if !log.is_settled() && log.fenced.is_none() && !armed(Canary::RestateWithoutDestage) {
-                if !log.urgent {
-                    log.urgent = true;
-                    self.pump(slot, now, fx);
-                }
-                continue;
-            }
-            // One that does not fit beside others gets a round of its own.
-            let alone = draft.restated.is_empty();
-            if !draft.state(slot, log, if alone { draft.limit } else { limit }) {
-                if log.fenced.is_some() {
-                    continue;
-                }
-                break;
-            }
-        }
     }
 
     /// What the partitions of the journal have to say, as long as there is room.
@@ -453,7 +418,7 @@ impl Draft {
     }
 
     /// Adds a full state if it fits below `limit`.
-    fn state(&mut self, slot: Slot, log: &mut Log, limit: usize) -> bool {
+    pub(super) fn state(&mut self, slot: Slot, log: &mut Log, limit: usize) -> bool {
         let before = self.bytes.len();
         if let Some(why) = &log.damaged {
             Entry::Fence {

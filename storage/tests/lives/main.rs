@@ -246,6 +246,30 @@ fn appends_go_on_by_themselves_when_there_is_room() {
     assert!(refusals > 20, "{refusals} of the directories were full");
 }
 
+/// A journal that goes on in its next file needs every partition restated, and so destaged: all at
+/// once they held up the rounds for as long as it takes to make a file for each.
+#[test]
+fn a_change_of_the_journal_file_has_few_partitions_destaged_at_a_time() {
+    let partitions = 200;
+    let plan = Plan {
+        partitions,
+        journal_bytes: 8 << 20,
+        appends: 2_400,
+        bytes: |_| 5_000,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    start(&mut world, plan);
+    let shell = finish(&mut world);
+    // It came round: each partition has its file.
+    assert!(
+        shell.folders >= 2 * partitions as usize,
+        "{}",
+        shell.folders
+    );
+    assert!(shell.folders_max <= 16, "{} at once", shell.folders_max);
+}
+
 /// A file system may discard the blocks of what is removed, and commits wait behind that.
 #[test]
 fn what_retention_gives_up_is_removed_file_by_file() {

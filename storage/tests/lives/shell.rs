@@ -126,6 +126,9 @@ pub(crate) struct Shell {
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
+    /// Folders that were made, two for each segment file, and the most of them in one step.
+    pub(crate) folders: usize,
+    pub(crate) folders_max: usize,
     /// Files that were removed, and the most of them in one step.
     pub(crate) unlinks: usize,
     pub(crate) unlinks_max: usize,
@@ -169,6 +172,8 @@ impl Shell {
             again: None,
             acknowledged: 0,
             syncs: 0,
+            folders: 0,
+            folders_max: 0,
             unlinks: 0,
             unlinks_max: 0,
             arena,
@@ -289,13 +294,12 @@ impl Machine for Shell {
                 self.on_event(event, now, &mut fx, out);
             }
         }
-        let syncs = fx.ops.iter();
-        self.syncs += syncs
-            .filter(|(_, op)| matches!(op, Op::Sync { .. }))
-            .count();
-        let unlinks = fx.ops.iter();
-        let unlinks = unlinks.filter(|(_, op)| matches!(op, Op::Unlink { .. }));
-        let unlinks = unlinks.count();
+        let asked = |kind: fn(&Op) -> bool| fx.ops.iter().filter(|(_, op)| kind(op)).count();
+        self.syncs += asked(|op| matches!(op, Op::Sync { .. }));
+        let folders = asked(|op| matches!(op, Op::CreateDir { .. }));
+        self.folders += folders;
+        self.folders_max = self.folders_max.max(folders);
+        let unlinks = asked(|op| matches!(op, Op::Unlink { .. }));
         self.unlinks += unlinks;
         self.unlinks_max = self.unlinks_max.max(unlinks);
         self.again = self.again.filter(|at| *at > now.mono);

@@ -1,0 +1,78 @@
+//! The carry: every partition of a journal is restated behind the beginning of a new file, so that
+//! the files before it become free. It goes on beside the news, a few partitions at a time.
+
+use super::Store;
+use super::api::Fx;
+use super::round::Draft;
+use crate::canary::{Canary, armed};
+use crate::format::round::ROUND_HEADER_LEN;
+use crate::journal::Journal;
+use reactor::op::Now;
+use std::ops::Bound::{Excluded, Unbounded};
+
+/// Bytes of full states that one round carries at most beside news.
+const CARRIED_BYTES_MAX: usize = 256 * 1024;
+
+/// Partitions that destage at a time for the sake of a carry: each may make a file and sync three
+/// directories, and the rounds wait behind all of that. More of them as the journal fills.
+const SETTLING_MIN: u64 = 4;
+const SETTLING_MAX: u64 = 256;
+
+impl Store {
+    /// Full states of the carry that can be written now; the next of the others are asked to
+    /// destage.
+    pub(super) fn draft_states(&mut self, v: usize, draft: &mut Draft, now: Now, fx: &mut Fx) {
+        let settling_max = self.vols[v].journal.settling_max();
+        let limit = draft.limit.min(CARRIED_BYTES_MAX + ROUND_HEADER_LEN);
+        let mut settling = 0;
+        let mut from = Unbounded;
+        while settling < settling_max {
+            let carry = self.vols[v].journal.carry.as_ref();
+            let next = carry.and_then(|carry| carry.pending.range((from, Unbounded)).next());
+            let Some(&slot) = next else {
+                return;
+            };
+            from = Excluded(slot);
+            if draft.restated.contains(&slot) {
+                continue;
+            }
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if !log.is_settled() && log.fenced.is_none() && !armed(Canary::RestateWithoutDestage) {
+                settling += 1;
+                if !log.urgent {
+                    log.urgent = true;
+                    self.pump(slot, now, fx);
+                }
+                continue;
+            }
+            // One that does not fit beside others gets a round of its own.
+            let alone = draft.restated.is_empty();
+            if !draft.state(slot, log, if alone { draft.limit } else { limit }) {
+                if log.fenced.is_some() {
+                    continue;
+                }
+                break;
+            }
+        }
+    }
+}
+
+impl Journal {
+    /// How many partitions may destage at a time so that the carry is over before the file is full.
+    /// All of them in an opening, which nothing waits behind.
+    fn settling_max(&self) -> u64 {
+        if self.opening {
+            return u64::MAX;
+        }
+        let carry = self.carry.as_ref().map_or(0, |carry| carry.first);
+        let last = self.chain.back();
+        // A carry that has come into the next file is late.
+        let (Some(last), false) = (last, last.is_some_and(|last| last.first > carry)) else {
+            return SETTLING_MAX;
+        };
+        let room = self.room().max(1);
+        (SETTLING_MIN * last.len / room).clamp(SETTLING_MIN, SETTLING_MAX)
+    }
+}
