@@ -111,6 +111,12 @@ impl Partitions {
             parked.refuse(index, Refusal::plain(Trouble::UnknownPartition));
             return;
         };
+        if !store.make_room(part.records.len()) {
+            // It is checked when there is memory for it, and not each time it is tried.
+            let again = now.mono.after_ms(RETRY_MS);
+            self.stall(StalledPart { produce, part }, Some(again));
+            return;
+        }
         let settings = &partition.settings;
         let origin = if parked.internal {
             Origin::Internal

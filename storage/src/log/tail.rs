@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 /// The largest piece of memory that a tail takes at once for small appends, in bytes.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes are moved when they hold so many times the memory that they need.
+const SHRINK_FACTOR: usize = 4;
+
 /// Whether a batch of `len` bytes is too large to share the arena with others. It gets memory
 /// beside it, and so has a place however small the arena is.
 pub(crate) fn is_large(arena: &Arena, len: usize) -> bool {
@@ -169,10 +172,11 @@ impl Tail {
         }
     }
 
-    /// Moves a few bytes that alone hold the memory of a large batch.
-    pub(crate) fn shrink_large(&mut self, arena: &Arena, durable: u64) {
-        let kept = self.end.saturating_sub(durable.max(self.start()));
-        if self.memory() > 2 * CHUNK_BYTES_MAX && kept <= CHUNK_BYTES_MAX as u64 {
+    /// Moves a few bytes that alone hold the memory of a batch.
+    pub(crate) fn shrink_worth(&mut self, arena: &Arena, durable: u64) {
+        let from = block_floor(durable.min(self.end)).max(self.start());
+        let kept = (self.end - from) as usize;
+        if self.memory() >= SHRINK_FACTOR * kept.next_multiple_of(BLOCK) {
             self.shrink(arena, durable);
         }
     }

@@ -24,7 +24,6 @@ use crate::batch::Admitted;
 use crate::format::names::META_JOURNAL;
 use crate::journal::Journal;
 use crate::log::Log;
-use crate::log::tail::is_large;
 use crate::producer::{ProducerError, ProducerView, Verdict};
 use crate::types::{Durability, LogConfig, METADATA, PartitionId, Slot, StoreConfig};
 use boot::{Boot, BootStep};
@@ -140,8 +139,11 @@ pub struct Store {
     recent_bytes: usize,
     /// Bytes that go to a segment together.
     destage_run: u64,
-    /// Memory was short: partitions are to be destaged by the next tick.
+    /// Memory was short in this step, and what can be done about it was.
     relieving: bool,
+    /// The partition that gives up memory next, and those to be destaged for it in this step.
+    relieved: usize,
+    hurried: Vec<Slot>,
     stopping: bool,
     stopped: bool,
 }
@@ -188,6 +190,8 @@ impl Store {
             recent_bytes,
             destage_run,
             relieving: false,
+            relieved: 0,
+            hurried: Vec::new(),
             stopping: false,
             stopped: false,
         }
@@ -219,10 +223,9 @@ impl Store {
     /// Starts a commit round wherever something waits and none is in flight: to be called once at
     /// the end of every step.
     pub fn flush(&mut self, now: Now, fx: &mut Fx) {
-        if std::mem::take(&mut self.relieving) {
-            for at in 0..self.logs.len() {
-                self.pump(Slot(at as u32), now, fx);
-            }
+        self.relieving = false;
+        for slot in std::mem::take(&mut self.hurried) {
+            self.pump(slot, now, fx);
         }
         for v in 0..self.vols.len() {
             self.begin_round(v, now, fx);
@@ -301,8 +304,7 @@ impl Store {
         now: Now,
     ) -> Result<Appended, AppendError> {
         let len = batch.pieces.len();
-        let limit = self.arena.bytes_max() - self.arena.bytes_max() / ARENA_RESERVE;
-        let crowded = !is_large(&self.arena, len) && self.arena.bytes_used() + len > limit;
+        let has_room = self.make_room(len);
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return Err(AppendError::Fenced);
         };
@@ -322,19 +324,15 @@ impl Store {
         if vol.told_full && !(log.id == METADATA && log.has_place_for(len)) {
             return Err(AppendError::NoSpace);
         }
-        if crowded {
-            self.relieve();
-            if self.arena.bytes_used() + len > limit {
-                return Err(AppendError::Busy);
-            }
-            return self.append(slot, batch, leader_epoch, now);
+        if !has_room {
+            return Err(AppendError::Busy);
         }
         if log.must_roll(&batch.header, len, now) {
             log.roll();
         }
         let base_offset = log.end;
         if !log.place(batch, leader_epoch, &self.arena, now) {
-            self.relieve();
+            self.relieve(0);
             return Err(AppendError::Busy);
         }
         // Where memory is durable enough, nobody waits for the round.

@@ -4,9 +4,10 @@
 use super::api::{Event, Fx, ReadError};
 use super::pump::destage_run;
 use super::script::Script;
-use super::{CLOSE_AFTER_MS, Store, Then};
+use super::{ARENA_RESERVE, CLOSE_AFTER_MS, Store, Then};
 use crate::log::Log;
 use crate::log::segment::{File, Segment};
+use crate::log::tail::is_large;
 use crate::types::{PartitionId, Slot};
 use reactor::buf::Arena;
 use reactor::op::{Mono, Now, Op};
@@ -20,6 +21,9 @@ const SAVE_AT_STOP_AFTER: u64 = 64 * 1024;
 /// Recent bytes kept in memory for readers of the tails take this share of the arena: the rest is
 /// for what is on its way to the disk, and memory that is used again soon is still in the caches.
 const RECENT_SHARE: usize = 4;
+
+/// When the arena is full, so great a share of it is freed beyond what is asked for, if it can be.
+const RELIEF_SHARE: usize = 16;
 
 /// Recent bytes that each partition may keep, however many share the arena.
 const RECENT_BYTES_MIN: usize = 64 * 1024;
@@ -115,18 +119,43 @@ impl Store {
         }
     }
 
-    /// The arena is full: recent bytes go, and whatever can be destaged is.
-    pub(crate) fn relieve(&mut self) {
-        for log in self.logs.iter_mut().flatten() {
-            log.trim(0);
-            log.shrink_large(&self.arena);
-            if log.destageable() > 0 {
-                log.urgent = true;
-            }
+    /// Whether an append of `len` bytes may find memory. Where it is short, lets go of what can be,
+    /// once a step.
+    pub fn make_room(&mut self, len: usize) -> bool {
+        let max = self.arena.bytes_max();
+        let limit = max - max / ARENA_RESERVE;
+        let used = |store: &Self| store.arena.bytes_used() + len;
+        if is_large(&self.arena, len) || used(self) <= limit {
+            return true;
+        }
+        self.relieve(limit.saturating_sub(len + max / RELIEF_SHARE));
+        used(self) <= limit
+    }
+
+    /// The arena is full: recent bytes go, and whatever can be destaged is, of one partition after
+    /// the other until no more than `enough` bytes are in use.
+    pub(crate) fn relieve(&mut self, enough: usize) {
+        if std::mem::replace(&mut self.relieving, true) {
+            return;
         }
         self.vols.iter_mut().for_each(|vol| vol.eager = true);
         self.ahead.relieve();
-        self.relieving = true;
+        for _ in 0..self.logs.len() {
+            if self.arena.bytes_used() <= enough {
+                return;
+            }
+            let at = self.relieved % self.logs.len();
+            self.relieved = at + 1;
+            let Some(log) = &mut self.logs[at] else {
+                continue;
+            };
+            log.trim(0);
+            log.shrink_worth(&self.arena);
+            if log.destageable() > 0 {
+                log.urgent = true;
+                self.hurried.push(Slot(at as u32));
+            }
+        }
     }
 
     /// A wall clock that is set forward must not make young records old: no more time counts than
@@ -315,11 +344,11 @@ impl Log {
         }
     }
 
-    /// The last block of a large batch must not hold all of its memory.
-    fn shrink_large(&mut self, arena: &Arena) {
+    /// The last block of a batch must not hold all of its memory.
+    fn shrink_worth(&mut self, arena: &Arena) {
         for segment in &mut self.segments {
             let durable = segment.durable().pos;
-            segment.tail.shrink_large(arena, durable);
+            segment.tail.shrink_worth(arena, durable);
         }
     }
 

@@ -270,6 +270,28 @@ fn a_change_of_the_journal_file_has_few_partitions_destaged_at_a_time() {
     assert!(shell.folders_max <= 16, "{} at once", shell.folders_max);
 }
 
+/// The last block of a batch held the memory of all of it: with so many partitions the arena was
+/// full, and nothing was appended until the idle ones were looked after, seconds later.
+#[test]
+fn more_partitions_than_the_arena_has_batches_do_not_stop_each_other() {
+    const BATCH_BYTES: usize = 64 << 10;
+    let partitions = 400;
+    let plan = Plan {
+        partitions,
+        journal_bytes: 8 << 20,
+        appends: 2 * partitions as usize,
+        bytes: |_| BATCH_BYTES,
+        ..Plan::default()
+    };
+    assert!(partitions as usize * BATCH_BYTES > ARENA_BYTES);
+    let mut world = new_world();
+    start(&mut world, plan);
+    let began = world.now();
+    finish(&mut world);
+    let took_ms = world.now().mono.ms_since(began.mono);
+    assert!(took_ms < 4_000, "{took_ms} ms");
+}
+
 /// A file system may discard the blocks of what is removed, and commits wait behind that.
 #[test]
 fn what_retention_gives_up_is_removed_file_by_file() {
