@@ -22,6 +22,10 @@ use crate::limits::{
 
 use super::endpoints::{Brokers, Endpoint, ShardPorts};
 
+/// A file that is removed gives its blocks back in pieces of so many bytes: a file system that
+/// discards them holds up every sync meanwhile.
+const CLEAR_BYTES: u64 = 64 << 20;
+
 /// The settings that hold from start to stop, and the means to resolve the others.
 #[derive(Clone, Debug)]
 pub struct ShardSettings {
@@ -51,6 +55,7 @@ impl ShardSettings {
             shards: self.shards,
             journal_bytes: self.broker.journal_bytes,
             recycle_bytes_max: self.broker.recycle_bytes,
+            clear_bytes: CLEAR_BYTES,
             synced_writes: self.synced_writes,
             retention_check_ms: self.broker.retention_check_ms,
         }

@@ -89,6 +89,8 @@ pub struct StoreConfig {
     pub journal_bytes: u64,
     /// Retired segment files kept for recycling: bytes for batches, per directory and shard.
     pub recycle_bytes_max: u64,
+    /// A file that is removed gives its blocks back in pieces of so many bytes.
+    pub clear_bytes: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
     /// Each write of a round is made durable by itself, where that takes no more flushes than one

@@ -145,6 +145,7 @@ impl Plan {
             shards,
             journal_bytes: self.journal_bytes,
             recycle_bytes_max: self.recycle_bytes_max,
+            clear_bytes: 16 << 10,
             retention_check_ms: 50,
             synced_writes: self.synced_writes,
         }

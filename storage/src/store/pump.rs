@@ -354,6 +354,7 @@ impl Store {
             // It comes back here when they are in the pool.
             return;
         }
+        self.shorten_all(slot, fx);
         let Some(log) = self.log(slot) else {
             return;
         };

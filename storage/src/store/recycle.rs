@@ -207,8 +207,51 @@ impl Store {
         let Some(log) = self.log(slot) else {
             return;
         };
-        let script = unlink_segment(&self.vols[log.vol].dir, log, segment);
+        let dir = &self.vols[log.vol].dir;
+        let path = names::segment(dir, &log.id, segment.base);
+        let script = unlink_segment(dir, log, segment);
+        self.shorten(path, segment.retired(), fx);
         self.clear_away(script, fx);
+    }
+
+    /// Gives the blocks of a file that is to be removed back piece by piece, each made durable
+    /// before the next: a file system that discards them does so while it commits, and whoever
+    /// syncs another file waits for all of that.
+    fn shorten(&mut self, path: PathBuf, retired: Retired, fx: &mut Fx) {
+        let piece = self.config.clear_bytes.max(1);
+        let exists = matches!(retired.file, File::Open(_) | File::Closed);
+        let mut left = retired.len.saturating_sub(1) / piece * piece;
+        if !exists || left == 0 || self.stopping {
+            return;
+        }
+        let mut script = Script::new().then(vec![Op::Open {
+            path,
+            mode: OpenMode::Write,
+            direct: true,
+        }]);
+        while left > 0 {
+            script = script
+                .then(vec![Op::Truncate {
+                    file: OPENED,
+                    len: left,
+                }])
+                .then(vec![Op::Sync { file: OPENED }]);
+            left -= piece;
+        }
+        self.clear_away(script.then(vec![Op::Close { file: OPENED }]), fx);
+    }
+
+    /// The same for all segments of a partition.
+    pub(crate) fn shorten_all(&mut self, slot: Slot, fx: &mut Fx) {
+        let Some(log) = self.log(slot) else {
+            return;
+        };
+        let dir = &self.vols[log.vol].dir;
+        let files = log.segments.iter();
+        let files = files.map(|s| (names::segment(dir, &log.id, s.base), s.retired()));
+        for (path, retired) in files.collect::<Vec<_>>() {
+            self.shorten(path, retired, fx);
+        }
     }
 
     /// Removes what nobody needs any more, one after the other: many at once would hold up commits.

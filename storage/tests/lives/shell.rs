@@ -11,6 +11,7 @@ use storage::store::{AppendError, Event, Fx, Store, StoreMail};
 use storage::types::{AlivePartition, LogConfig, METADATA, PartitionId, StoreConfig, TopicId};
 
 pub(crate) const ARENA_BYTES: usize = 16 << 20;
+pub(crate) const CLEAR_BYTES: u64 = 256 << 10;
 /// Longer than anything takes, in nanoseconds of simulated time.
 pub(crate) const PATIENCE: u64 = 60_000_000_000;
 
@@ -129,6 +130,9 @@ pub(crate) struct Shell {
     /// Folders that were made, two for each segment file, and the most of them in one step.
     pub(crate) folders: usize,
     pub(crate) folders_max: usize,
+    /// Truncations, and the most of them in one step.
+    pub(crate) truncates: usize,
+    pub(crate) truncates_max: usize,
     /// Files that were removed, and the most of them in one step.
     pub(crate) unlinks: usize,
     pub(crate) unlinks_max: usize,
@@ -155,6 +159,7 @@ impl Shell {
             shards: plan.shards,
             journal_bytes: plan.journal_bytes,
             recycle_bytes_max: plan.recycle_bytes_max,
+            clear_bytes: CLEAR_BYTES,
             retention_check_ms: plan.retention_check_ms,
             synced_writes: plan.synced_writes,
         };
@@ -174,6 +179,8 @@ impl Shell {
             syncs: 0,
             folders: 0,
             folders_max: 0,
+            truncates: 0,
+            truncates_max: 0,
             unlinks: 0,
             unlinks_max: 0,
             arena,
@@ -299,6 +306,9 @@ impl Machine for Shell {
         let folders = asked(|op| matches!(op, Op::CreateDir { .. }));
         self.folders += folders;
         self.folders_max = self.folders_max.max(folders);
+        let truncates = asked(|op| matches!(op, Op::Truncate { len: 1.., .. }));
+        self.truncates += truncates;
+        self.truncates_max = self.truncates_max.max(truncates);
         let unlinks = asked(|op| matches!(op, Op::Unlink { .. }));
         self.unlinks += unlinks;
         self.unlinks_max = self.unlinks_max.max(unlinks);
