@@ -30,6 +30,8 @@ pub(super) struct ParkedProduce {
 pub(super) struct StalledPart {
     produce: u64,
     part: ProducePart,
+    /// It was found good, and there was no memory for it.
+    checked: bool,
 }
 
 impl Partitions {
@@ -60,7 +62,15 @@ impl Partitions {
             if self.stalled.is_empty() && !self.has_inflated_enough() {
                 self.append_part(id, part, now, store);
             } else {
-                self.stall(StalledPart { produce: id, part }, None);
+                let checked = false;
+                self.stall(
+                    StalledPart {
+                        produce: id,
+                        part,
+                        checked,
+                    },
+                    None,
+                );
             }
         }
         self.answer_if_done(id, fx);
@@ -72,7 +82,12 @@ impl Partitions {
             if self.has_inflated_enough() {
                 break;
             }
-            let Some(StalledPart { produce, part }) = self.stalled.pop_front() else {
+            if self.waits_for_memory(store) {
+                // Not checked anew each time it is tried.
+                self.retry_at = Some(now.mono.after_ms(RETRY_MS));
+                break;
+            }
+            let Some(StalledPart { produce, part, .. }) = self.stalled.pop_front() else {
                 break;
             };
             let before = self.stalled.len();
@@ -87,6 +102,17 @@ impl Partitions {
                 break;
             }
         }
+    }
+
+    /// Whether the first part that waits is good, and would only be told to wait again.
+    fn waits_for_memory(&self, store: &mut Store) -> bool {
+        let first = self.stalled.front().filter(|first| first.checked);
+        let Some(StalledPart { produce, part, .. }) = first else {
+            return false;
+        };
+        let partition = self.by_id.get(&part.id);
+        let partition = partition.filter(|_| self.produces.contains_key(produce));
+        partition.is_some_and(|to| store.must_wait(to.slot, part.records.len()))
     }
 
     /// Lets a part wait: for memory until `again`, or for the next step.
@@ -111,12 +137,6 @@ impl Partitions {
             parked.refuse(index, Refusal::plain(Trouble::UnknownPartition));
             return;
         };
-        if !store.make_room(part.records.len()) {
-            // It is checked when there is memory for it, and not each time it is tried.
-            let again = now.mono.after_ms(RETRY_MS);
-            self.stall(StalledPart { produce, part }, Some(again));
-            return;
-        }
         let settings = &partition.settings;
         let origin = if parked.internal {
             Origin::Internal
@@ -152,7 +172,15 @@ impl Partitions {
             }
             Err(AppendError::Busy) => {
                 let again = now.mono.after_ms(RETRY_MS);
-                self.stall(StalledPart { produce, part }, Some(again));
+                let checked = true;
+                self.stall(
+                    StalledPart {
+                        produce,
+                        part,
+                        checked,
+                    },
+                    Some(again),
+                );
             }
             Err(error) => parked.refuse(index, append_refusal(&error, log_start)),
         }

@@ -175,8 +175,8 @@ impl Tail {
     /// Moves a few bytes that alone hold the memory of a batch.
     pub(crate) fn shrink_worth(&mut self, arena: &Arena, durable: u64) {
         let from = block_floor(durable.min(self.end)).max(self.start());
-        let kept = (self.end - from) as usize;
-        if self.memory() >= SHRINK_FACTOR * kept.next_multiple_of(BLOCK) {
+        let kept = ((self.end - from) as usize).next_multiple_of(BLOCK);
+        if kept <= CHUNK_BYTES_MAX && self.memory() >= SHRINK_FACTOR * kept {
             self.shrink(arena, durable);
         }
     }

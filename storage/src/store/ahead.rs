@@ -9,7 +9,7 @@ use super::{Store, Then};
 use crate::format::PIECE;
 use crate::log::rope::Rope;
 use crate::log::segment::File;
-use crate::types::Slot;
+use crate::types::{Slot, Ticket};
 use reactor::op::Now;
 use std::collections::VecDeque;
 
@@ -165,16 +165,22 @@ impl Store {
         let Some(place) = self.ahead.hold(job, at, rope) else {
             return;
         };
+        self.read_further(place, fx);
+    }
+
+    /// Reads what follows what is held for a reader, unless that is enough for him.
+    fn read_further(&mut self, place: usize, fx: &mut Fx) {
         let held = &self.ahead.held[place];
-        let from = held.rope.end();
-        if held.flight.is_some() || !from.is_multiple_of(PIECE) || from - at >= AHEAD_BYTES {
+        let (slot, base, from) = (held.slot, held.base, held.rope.end());
+        let enough = from - held.rope.start() >= AHEAD_BYTES;
+        if held.flight.is_some() || !from.is_multiple_of(PIECE) || enough {
             return;
         }
-        let Some(log) = self.log(job.slot) else {
+        let Some(log) = self.log(slot) else {
             return;
         };
         let dir = &self.vols[log.vol].dir;
-        let Some(segment) = log.segments.iter().find(|segment| segment.base == job.base) else {
+        let Some(segment) = log.segments.iter().find(|segment| segment.base == base) else {
             return;
         };
         if from >= segment.tail.start().min(segment.end) {
@@ -184,7 +190,7 @@ impl Store {
         let Some((script, stage @ Stage::Data { .. })) = next else {
             return;
         };
-        let mut job = ReadJob::new(job.slot, job.base, job.ticket, Goal::Ahead);
+        let mut job = ReadJob::new(slot, base, Ticket(0), Goal::Ahead);
         job.stage = stage;
         let number = self.number_read(&job);
         self.ahead.held[place].flight = Some((number, Vec::new()));
@@ -239,8 +245,19 @@ impl Store {
         if let (false, Some(place)) = (whole, place) {
             self.ahead.held.swap_remove(place);
         }
+        let place = place.filter(|_| whole);
+        let end = place.map(|place| self.ahead.held[place].rope.end());
         for waiting in flight.into_iter().flat_map(|(_, waiting)| waiting) {
             self.go_on(waiting, now, fx);
+        }
+        let same = |held: &Held| {
+            (held.slot, held.base, Some(held.rope.end())) == (job.slot, job.base, end)
+        };
+        // While the reader is busy with his answer, unless memory is wanted for more than that.
+        let roomy = self.arena.bytes_used() <= self.arena.bytes_max() / 2;
+        let place = self.ahead.held.iter().position(same);
+        if let Some(place) = place.filter(|_| roomy) {
+            self.read_further(place, fx);
         }
     }
 
@@ -266,7 +283,7 @@ mod tests {
     }
 
     fn job(slot: u32) -> ReadJob {
-        ReadJob::new(Slot(slot), 0, crate::types::Ticket(0), Goal::Ahead)
+        ReadJob::new(Slot(slot), 0, Ticket(0), Goal::Ahead)
     }
 
     #[test]

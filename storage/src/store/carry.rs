@@ -7,6 +7,7 @@ use super::round::Draft;
 use crate::canary::{Canary, armed};
 use crate::format::round::ROUND_HEADER_LEN;
 use crate::journal::Journal;
+use crate::types::Slot;
 use reactor::op::Now;
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -57,9 +58,30 @@ impl Store {
             }
         }
     }
+
+    /// Whether the news of a partition wait until it has been restated: one that has news in every
+    /// round would never be without blocks that are on their way to its segment. Only when the
+    /// carry is late, and as long as they are on their way.
+    pub(super) fn must_settle_first(&self, v: usize, slot: Slot) -> bool {
+        let vol = &self.vols[v];
+        let carry = vol.journal.carry.as_ref();
+        let carried = carry.is_some_and(|carry| carry.pending.contains(&slot));
+        if !carried || !vol.journal.carry_is_late() || vol.full.is_some() {
+            return false;
+        }
+        self.log(slot)
+            .is_some_and(|log| log.urgent && log.busy > 0 && !log.is_settled())
+    }
 }
 
 impl Journal {
+    /// Whether the file that the carry began in is half full, or another one has begun.
+    fn carry_is_late(&self) -> bool {
+        let first = self.carry.as_ref().map_or(u64::MAX, |carry| carry.first);
+        let last = self.chain.back();
+        last.is_some_and(|last| last.first > first || 2 * self.room() < last.len)
+    }
+
     /// How many partitions may destage at a time so that the carry is over before the file is full.
     /// All of them in an opening, which nothing waits behind.
     fn settling_max(&self) -> u64 {

@@ -139,9 +139,9 @@ pub struct Store {
     recent_bytes: usize,
     /// Bytes that go to a segment together.
     destage_run: u64,
-    /// Memory was short in this step, and what can be done about it was.
-    relieving: bool,
-    /// The partition that gives up memory next, and those to be destaged for it in this step.
+    /// The arena was relieved since the last flush, down to so many bytes if that was possible.
+    relieved_to: usize,
+    /// The partition that gives up memory next, and those to be destaged for it at the next flush.
     relieved: usize,
     hurried: Vec<Slot>,
     stopping: bool,
@@ -189,7 +189,7 @@ impl Store {
             next_idle: None,
             recent_bytes,
             destage_run,
-            relieving: false,
+            relieved_to: usize::MAX,
             relieved: 0,
             hurried: Vec::new(),
             stopping: false,
@@ -223,7 +223,7 @@ impl Store {
     /// Starts a commit round wherever something waits and none is in flight: to be called once at
     /// the end of every step.
     pub fn flush(&mut self, now: Now, fx: &mut Fx) {
-        self.relieving = false;
+        self.relieved_to = usize::MAX;
         for slot in std::mem::take(&mut self.hurried) {
             self.pump(slot, now, fx);
         }
@@ -304,13 +304,13 @@ impl Store {
         now: Now,
     ) -> Result<Appended, AppendError> {
         let len = batch.pieces.len();
-        let has_room = self.make_room(len);
+        let refusal = self.refusal(slot, len);
+        let waits = refusal.is_none() && !self.make_room(len);
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return Err(AppendError::Fenced);
         };
         let vol = &mut self.vols[log.vol];
-        let shut = vol.journal.broken.is_some() || self.stopping;
-        if log.fenced.is_some() || log.deleted || shut {
+        if refusal == Some(AppendError::Fenced) {
             return Err(AppendError::Fenced);
         }
         if let Some(original) = duplicate(log, batch)? {
@@ -319,12 +319,10 @@ impl Store {
             }
             return Ok(original);
         }
-        // Not before a new try has succeeded: until then they would only fill the memory. The
-        // metadata uses what it has reserved for just this: to delete topics takes space.
-        if vol.told_full && !(log.id == METADATA && log.has_place_for(len)) {
-            return Err(AppendError::NoSpace);
+        if let Some(refusal) = refusal {
+            return Err(refusal);
         }
-        if !has_room {
+        if waits {
             return Err(AppendError::Busy);
         }
         if log.must_roll(&batch.header, len, now) {
@@ -347,6 +345,27 @@ impl Store {
             log_append_time_ms: append_time(batch),
             duplicate: false,
         })
+    }
+
+    /// Why an append of `len` bytes is refused, whatever is in them.
+    fn refusal(&self, slot: Slot, len: usize) -> Option<AppendError> {
+        let Some(log) = self.log(slot) else {
+            return Some(AppendError::Fenced);
+        };
+        let vol = &self.vols[log.vol];
+        let shut = vol.journal.broken.is_some() || self.stopping;
+        if log.fenced.is_some() || log.deleted || shut {
+            return Some(AppendError::Fenced);
+        }
+        // Not before a new try has succeeded: until then they would only fill the memory. The
+        // metadata uses what it has reserved for just this: to delete topics takes space.
+        let reserved = log.id == METADATA && log.has_place_for(len);
+        (vol.told_full && !reserved).then_some(AppendError::NoSpace)
+    }
+
+    /// Whether an append of `len` bytes would only be told to wait for memory.
+    pub fn must_wait(&mut self, slot: Slot, len: usize) -> bool {
+        self.refusal(slot, len).is_none() && !self.make_room(len)
     }
 
     /// A partition's log at a glance.

@@ -156,6 +156,9 @@ impl Store {
         let failed = outcome
             .failure()
             .map(|failure| (failure.error.kind, failure.words()));
+        // Should the medium of an older one fail, all behind it is restated from memory.
+        let mut older = log.segments.iter().take_while(|older| older.base < base);
+        let keep = older.any(|older| !older.sealed);
         let Some(segment) = log.segment_mut(base) else {
             self.pump(slot, now, fx);
             return;
@@ -181,6 +184,9 @@ impl Store {
             return;
         }
         segment.finish(step, outcome, self.vols[v].device);
+        if step == Step::Sealed && !keep {
+            segment.tail.release(u64::MAX, 0);
+        }
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
         }
@@ -708,7 +714,6 @@ impl Segment {
                 self.sums = self.final_sums();
                 self.sums_durable = self.sums.len();
                 self.sealed = true;
-                self.tail.release(u64::MAX, 0);
             }
         }
     }

@@ -97,7 +97,7 @@ impl Store {
         };
         self.draft_states(v, &mut draft, now, fx);
         let journal = &self.vols[v].journal;
-        if !(mends || journal.opening || journal.low_is_due()) {
+        if !(mends || journal.opening || journal.low_is_due()) && self.is_eager(v, now, fx) {
             self.draft_news(v, &mut draft, now, fx);
         }
         if self.vols[v].stop_round {
@@ -199,8 +199,12 @@ impl Store {
     /// What the partitions of the journal have to say, as long as there is room.
     fn draft_news(&mut self, v: usize, draft: &mut Draft, now: Now, fx: &mut Fx) {
         let bulk_min = self.vols[v].journal.bulk_min();
-        let mut waiting = Vec::new();
+        let (mut waiting, mut later) = (Vec::new(), Vec::new());
         while let Some(slot) = self.vols[v].dirty.pop_front() {
+            if self.must_settle_first(v, slot) {
+                later.push(slot);
+                continue;
+            }
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
@@ -234,6 +238,7 @@ impl Store {
         }
         self.prepare_file(v, fx);
         let vol = &mut self.vols[v];
+        vol.dirty.extend(later);
         (vol.eager, vol.round_due) = (!vol.dirty.is_empty(), None);
         for slot in waiting {
             if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) {
@@ -255,7 +260,7 @@ impl Store {
     }
 
     fn write_round(&mut self, v: usize, mut draft: Draft, low: u64, fx: &mut Fx) {
-        let ends = self.ends_opening(v, &draft.restated);
+        let ends = self.vols[v].journal.opening && self.ends_opening(v, &draft.restated);
         let vol = &mut self.vols[v];
         let mut flags = 0;
         if vol.journal.opening {

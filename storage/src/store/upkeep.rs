@@ -90,6 +90,9 @@ impl Store {
         self.recent_bytes = recent_bytes(&self.arena, warm);
         self.destage_run = destage_run(&self.arena, warm);
         for log in self.logs.iter_mut().flatten() {
+            if !log.may_let_go() {
+                continue;
+            }
             if std::mem::take(&mut log.warm) {
                 log.trim(self.recent_bytes);
             } else {
@@ -106,7 +109,7 @@ impl Store {
     /// Lets go of what a partition keeps beyond its share, now that more is on the disk.
     pub(crate) fn trim_recent(&mut self, slot: Slot) {
         let recent = self.recent_bytes;
-        if let Some(log) = self.log_mut(slot) {
+        if let Some(log) = self.log_mut(slot).filter(|log| log.may_let_go()) {
             log.trim_newest(recent);
         }
     }
@@ -119,9 +122,8 @@ impl Store {
         }
     }
 
-    /// Whether an append of `len` bytes may find memory. Where it is short, lets go of what can be,
-    /// once a step.
-    pub fn make_room(&mut self, len: usize) -> bool {
+    /// Whether an append of `len` bytes may find memory. Where it is short, lets go of what can be.
+    pub(crate) fn make_room(&mut self, len: usize) -> bool {
         let max = self.arena.bytes_max();
         let limit = max - max / ARENA_RESERVE;
         let used = |store: &Self| store.arena.bytes_used() + len;
@@ -133,25 +135,30 @@ impl Store {
     }
 
     /// The arena is full: recent bytes go, and whatever can be destaged is, of one partition after
-    /// the other until no more than `enough` bytes are in use.
+    /// the other until no more than `enough` bytes are in use, or will be when that is done. Once
+    /// between two flushes.
     pub(crate) fn relieve(&mut self, enough: usize) {
-        if std::mem::replace(&mut self.relieving, true) {
+        if enough >= self.relieved_to {
             return;
         }
+        self.relieved_to = enough;
         self.vols.iter_mut().for_each(|vol| vol.eager = true);
         self.ahead.relieve();
+        let mut coming = 0;
         for _ in 0..self.logs.len() {
-            if self.arena.bytes_used() <= enough {
+            if self.arena.bytes_used().saturating_sub(coming) <= enough {
                 return;
             }
             let at = self.relieved % self.logs.len();
             self.relieved = at + 1;
-            let Some(log) = &mut self.logs[at] else {
+            let Some(log) = self.logs[at].as_mut().filter(|log| log.may_let_go()) else {
                 continue;
             };
             log.trim(0);
             log.shrink_worth(&self.arena);
-            if log.destageable() > 0 {
+            let left = log.destageable();
+            if left > 0 {
+                coming += left as usize;
                 log.urgent = true;
                 self.hurried.push(Slot(at as u32));
             }
@@ -326,6 +333,12 @@ impl Log {
         let told = !self.dirty && !self.blocked && self.journaled_end == self.end;
         let resting = told && self.is_settled() && self.destageable() == 0;
         self.busy == 0 && (given_up || resting)
+    }
+
+    /// Whether nothing of it has to be in memory but what is in no segment: a partition whose
+    /// medium failed on the way there is restated from memory, if at all.
+    fn may_let_go(&self) -> bool {
+        self.fenced.is_none() || self.is_settled()
     }
 
     /// Keeps at most `keep` bytes of what is durable in segments.

@@ -12,8 +12,17 @@ use std::path::Path;
 
 /// The files of the journal after that many appends, each made when the one before is durable.
 fn journal_files_after(appends: usize, bytes: fn(usize) -> usize, synced_writes: bool) -> usize {
+    journal_files_of(3, appends, bytes, synced_writes)
+}
+
+fn journal_files_of(
+    partitions: i32,
+    appends: usize,
+    bytes: fn(usize) -> usize,
+    synced_writes: bool,
+) -> usize {
     let plan = Plan {
-        partitions: 3,
+        partitions,
         synced_writes,
         journal_bytes: 1 << 20,
         appends,
@@ -32,6 +41,16 @@ fn the_first_files_of_a_journal_are_used_again() {
     for synced_writes in [false, true] {
         let files = journal_files_after(1_000, |_| 8_000, synced_writes);
         assert!(files <= 4, "{files} files");
+    }
+}
+
+/// Each round has news of it, and at the end of each its blocks are on their way to the segment: it
+/// was never restated, and no file given up.
+#[test]
+fn a_partition_that_never_rests_does_not_make_the_journal_grow() {
+    for synced_writes in [false, true] {
+        let files = journal_files_of(1, 1_500, |_| 9_000, synced_writes);
+        assert!(files <= 4, "{files} files, synced writes: {synced_writes}");
     }
 }
 

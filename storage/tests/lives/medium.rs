@@ -250,6 +250,47 @@ fn moves(before: u16, after: u16, appends: usize) {
     }
 }
 
+/// What is restated from memory has to stay there: else no journal file could be given up any more.
+#[test]
+fn the_journal_does_not_grow_since_a_partition_was_fenced() {
+    let plan = Plan {
+        partitions: 2,
+        appends: 40,
+        bytes: |_| 9_000,
+        segment_bytes: 60_000,
+        ..Plan::default()
+    };
+    let mut met = 0;
+    for after in 0..16 {
+        let mut world = new_world();
+        live(&mut world, plan);
+        end(&mut world, after);
+        world.disk().inject(Fault {
+            on: FaultOn::Write,
+            path_part: FIRST.into(),
+            after,
+            times: 1,
+            kind: ErrorKind::Medium,
+        });
+        let going_on = Plan { appends: 0, ..plan };
+        if !starts(&mut world, going_on) {
+            continue;
+        }
+        if world.machine(ShardId(0)).fenced.is_empty() {
+            continue;
+        }
+        met += 1;
+        // Memory of what is idle is given back meanwhile.
+        world.pass(12_000_000_000);
+        world.machine_mut(ShardId(0)).go_on(2_000);
+        finish(&mut world, going_on);
+        let names = world.disk().names(std::path::Path::new("/data/journal"));
+        let files = names.iter().filter(|name| name.starts_with("0-")).count();
+        assert!(files <= 4, "{files} files, {after}");
+    }
+    assert!(met > 5, "{met} failures were met");
+}
+
 /// Nothing can be served without a journal to write to: the start says so instead of waiting.
 #[test]
 fn a_start_that_cannot_write_its_journal_ends_and_changes_nothing() {
@@ -257,6 +298,7 @@ fn a_start_that_cannot_write_its_journal_ends_and_changes_nothing() {
         appends: 40,
         ..Plan::default()
     };
+    let mut failed = 0;
     for path_part in ["/journal/0-", "/journal/meta-"] {
         for after in 0..8 {
             let mut world = new_world();
@@ -275,9 +317,11 @@ fn a_start_that_cannot_write_its_journal_ends_and_changes_nothing() {
                 shell.ready || shell.failed.is_some()
             });
             assert!(ended, "{path_part}, {after}");
+            failed += usize::from(world.machine(ShardId(0)).failed.is_some());
             end(&mut world, after / 2);
             world.disk().heal();
             read_first(&mut world, plan, 40);
         }
     }
+    assert!(failed >= 4, "{failed} starts failed");
 }

@@ -214,6 +214,11 @@ impl Shell {
         }
     }
 
+    /// So many more appends are to come.
+    pub(crate) fn go_on(&mut self, appends: usize) {
+        self.left += appends;
+    }
+
     fn on_event(&mut self, event: Event, now: Now, fx: &mut Fx, out: &mut Outbox<Letter>) {
         match event {
             Event::Mail { to, mail } => out.mail.push((ShardId(to), Letter::Store(mail))),

@@ -2,6 +2,7 @@ use super::*;
 use crate::format::round::{ROUND_HEADER_LEN, RoundHeader, VOID};
 use crate::journal::scan::FileScan;
 use crate::log::Log;
+use crate::store::Volume;
 use crate::store::script::OpenedFile;
 
 /// Partitions restored at the same time.
@@ -120,8 +121,7 @@ impl Store {
         for (dir, shard) in dropped {
             let dir = &self.config.dirs[*dir];
             let mut vols = self.vols.iter_mut();
-            let own =
-                |vol: &&mut crate::store::Volume| vol.dir == *dir && vol.journal.shard == *shard;
+            let own = |vol: &&mut Volume| vol.dir == *dir && vol.journal.shard == *shard;
             if let Some(vol) = vols.find(own) {
                 vol.journal.sequence = vol.journal.sequence.saturating_sub(1).max(1);
             }
@@ -184,6 +184,7 @@ impl Store {
         }
         self.boot.ready = true;
         if keep {
+            self.close_gone(fx);
             self.tell_kept(fx);
         } else {
             self.void_gone(fx);
@@ -233,16 +234,30 @@ impl Store {
         }
     }
 
+    /// The journals that were read of shards that no longer exist; what was read is forgotten.
+    fn take_gone(&mut self) -> Vec<ScannedJournal> {
+        let mut journals = std::mem::take(&mut self.boot.journals);
+        journals.retain(|scanned| {
+            let dir = &self.config.dirs[scanned.dir];
+            let mine = |vol: &Volume| vol.dir == *dir && vol.journal.shard == scanned.shard;
+            !self.vols.iter().any(mine)
+        });
+        journals
+    }
+
+    /// Leaves the journals of shards that no longer exist as they are.
+    fn close_gone(&mut self, fx: &mut Fx) {
+        let files = self.take_gone().into_iter().flat_map(|gone| gone.files);
+        let closes: Vec<Op> = files.map(|file| Op::Close { file: file.file }).collect();
+        if !closes.is_empty() {
+            self.run(Script::new().then_all(closes), Then::Nothing, fx);
+        }
+    }
+
     /// Ends the journals of shards that no longer exist (rule 24).
     fn void_gone(&mut self, fx: &mut Fx) {
-        let journals = std::mem::take(&mut self.boot.journals);
-        for scanned in journals {
+        for scanned in self.take_gone() {
             let dir = self.config.dirs[scanned.dir].clone();
-            let mine =
-                |vol: &crate::store::Volume| vol.dir == dir && vol.journal.shard == scanned.shard;
-            if self.vols.iter().any(mine) {
-                continue;
-            }
             let header = RoundHeader {
                 flags: VOID,
                 shard: scanned.shard,
@@ -272,8 +287,7 @@ impl Store {
         let scanned = &self.boot.journals[journal];
         let dir = &self.config.dirs[scanned.dir];
         let mut vols = self.vols.iter_mut();
-        let own =
-            |vol: &&mut crate::store::Volume| vol.dir == *dir && vol.journal.shard == scanned.shard;
+        let own = |vol: &&mut Volume| vol.dir == *dir && vol.journal.shard == scanned.shard;
         if let Some(vol) = vols.find(own) {
             vol.device = opened.in_place.map(|place| place.device);
         }
