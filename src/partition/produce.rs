@@ -62,15 +62,7 @@ impl Partitions {
             if self.stalled.is_empty() && !self.has_inflated_enough() {
                 self.append_part(id, part, now, store);
             } else {
-                let checked = false;
-                self.stall(
-                    StalledPart {
-                        produce: id,
-                        part,
-                        checked,
-                    },
-                    None,
-                );
+                self.stall(id, part, None);
             }
         }
         self.answer_if_done(id, fx);
@@ -116,11 +108,16 @@ impl Partitions {
     }
 
     /// Lets a part wait: for memory until `again`, or for the next step.
-    fn stall(&mut self, part: StalledPart, again: Option<Mono>) {
-        if self.stalled.is_empty() || again.is_some() {
+    fn stall(&mut self, produce: u64, part: ProducePart, again: Option<Mono>) {
+        let checked = again.is_some();
+        if self.stalled.is_empty() || checked {
             self.retry_at = again;
         }
-        self.stalled.push_back(part);
+        self.stalled.push_back(StalledPart {
+            produce,
+            part,
+            checked,
+        });
     }
 
     /// Whether inflating more now would keep everybody else of this shard waiting for too long.
@@ -172,15 +169,7 @@ impl Partitions {
             }
             Err(AppendError::Busy) => {
                 let again = now.mono.after_ms(RETRY_MS);
-                let checked = true;
-                self.stall(
-                    StalledPart {
-                        produce,
-                        part,
-                        checked,
-                    },
-                    Some(again),
-                );
+                self.stall(produce, part, Some(again));
             }
             Err(error) => parked.refuse(index, append_refusal(&error, log_start)),
         }

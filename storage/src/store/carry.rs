@@ -75,11 +75,16 @@ impl Store {
 }
 
 impl Journal {
-    /// Whether the file that the carry began in is half full, or another one has begun.
-    fn carry_is_late(&self) -> bool {
+    /// Whether the carry has come into a file behind the one that it began in.
+    fn carry_is_over_one_file(&self) -> bool {
         let first = self.carry.as_ref().map_or(u64::MAX, |carry| carry.first);
-        let last = self.chain.back();
-        last.is_some_and(|last| last.first > first || 2 * self.room() < last.len)
+        self.chain.back().is_some_and(|last| last.first > first)
+    }
+
+    /// Whether that is so, or the file is half full.
+    fn carry_is_late(&self) -> bool {
+        let len = self.chain.back().map_or(0, |last| last.len);
+        self.carry_is_over_one_file() || 2 * self.room() < len
     }
 
     /// How many partitions may destage at a time so that the carry is over before the file is full.
@@ -88,13 +93,10 @@ impl Journal {
         if self.opening {
             return u64::MAX;
         }
-        let carry = self.carry.as_ref().map_or(0, |carry| carry.first);
-        let last = self.chain.back();
-        // A carry that has come into the next file is late.
-        let (Some(last), false) = (last, last.is_some_and(|last| last.first > carry)) else {
+        if self.carry_is_over_one_file() {
             return SETTLING_MAX;
-        };
-        let room = self.room().max(1);
-        (SETTLING_MIN * last.len / room).clamp(SETTLING_MIN, SETTLING_MAX)
+        }
+        let len = self.chain.back().map_or(0, |last| last.len);
+        (SETTLING_MIN * len / self.room().max(1)).clamp(SETTLING_MIN, SETTLING_MAX)
     }
 }

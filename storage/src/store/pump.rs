@@ -156,9 +156,6 @@ impl Store {
         let failed = outcome
             .failure()
             .map(|failure| (failure.error.kind, failure.words()));
-        // Should the medium of an older one fail, all behind it is restated from memory.
-        let mut older = log.segments.iter().take_while(|older| older.base < base);
-        let keep = older.any(|older| !older.sealed);
         let Some(segment) = log.segment_mut(base) else {
             self.pump(slot, now, fx);
             return;
@@ -184,8 +181,8 @@ impl Store {
             return;
         }
         segment.finish(step, outcome, self.vols[v].device);
-        if step == Step::Sealed && !keep {
-            segment.tail.release(u64::MAX, 0);
+        if step == Step::Sealed {
+            log.release_sealed();
         }
         if let Some(opened) = outcome.opened {
             self.told_buffered(v, opened.direct, fx);
@@ -449,6 +446,16 @@ pub(super) fn aligned(bytes: &[u8]) -> Bytes {
 }
 
 impl Log {
+    /// Lets go of complete segments. One behind a segment that is not stays in memory: should the
+    /// medium fail under that one, all behind it is restated from there.
+    fn release_sealed(&mut self) {
+        let sealed = self
+            .segments
+            .iter_mut()
+            .take_while(|segment| segment.sealed);
+        sealed.for_each(|segment| segment.tail.release(u64::MAX, 0));
+    }
+
     /// Whether bulk cannot have a place in a round yet.
     fn waits_for_file(&self, bulk_min: u64) -> bool {
         self.segments

@@ -90,13 +90,15 @@ impl Store {
         self.recent_bytes = recent_bytes(&self.arena, warm);
         self.destage_run = destage_run(&self.arena, warm);
         for log in self.logs.iter_mut().flatten() {
-            if !log.may_let_go() {
-                continue;
-            }
+            let may_let_go = log.may_let_go();
             if std::mem::take(&mut log.warm) {
-                log.trim(self.recent_bytes);
+                if may_let_go {
+                    log.trim(self.recent_bytes);
+                }
             } else {
-                log.shrink(&self.arena);
+                if may_let_go {
+                    log.shrink(&self.arena);
+                }
                 files.append(&mut log.idle_files());
             }
         }
