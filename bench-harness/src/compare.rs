@@ -12,6 +12,9 @@ use std::path::PathBuf;
 /// Rounds that a comparison should have, so that its spread says something.
 const ROUNDS_MIN: usize = 5;
 
+/// What is measured where nothing is named: how much, and how soon.
+const USUAL: [&str; 2] = ["produce-maximum", "end-to-end"];
+
 /// Measures several brokers with the same workloads, one after the other in alternation.
 #[derive(Args)]
 pub(crate) struct CompareOptions {
@@ -38,7 +41,7 @@ pub(crate) struct CompareOptions {
 
 pub(crate) fn command(options: &CompareOptions) -> Outcome<()> {
     let specs = specs(&options.brokers)?;
-    let workloads = options.load.workloads(None)?;
+    let workloads = options.load.workloads(&USUAL)?;
     if options.rounds == 0 {
         return Err(Failure::new("--rounds 0 measures nothing").advise("5 rounds are usual"));
     }

@@ -89,8 +89,8 @@ enum IdleOption {
 }
 
 impl Load {
-    /// All that was named, at every rate. Where nothing was, the preset `usual`.
-    pub(crate) fn workloads(&self, usual: Option<&str>) -> Outcome<Vec<Workload>> {
+    /// All that was named, at every rate. Where nothing was, the presets `usual`.
+    pub(crate) fn workloads(&self, usual: &[&str]) -> Outcome<Vec<Workload>> {
         let mut all = Vec::new();
         for path in &self.workload {
             all.push(workload::load(path)?);
@@ -98,14 +98,11 @@ impl Load {
         for name in &self.preset {
             all.push(workload::preset(name)?);
         }
-        if let (true, Some(usual)) = (all.is_empty(), usual) {
-            all.push(workload::preset(usual)?);
-        }
         if all.is_empty() {
-            return Err(Failure::new("no workload was named").advise(format!(
-                "name one with --preset NAME ({}), or a file with --workload FILE",
-                workload::names().join(", ")
-            )));
+            all = usual
+                .iter()
+                .map(|name| workload::preset(name))
+                .collect::<Outcome<_>>()?;
         }
         for workload in &mut all {
             self.change(workload)?;
@@ -222,7 +219,17 @@ mod tests {
 
     fn asked(line: &str) -> Outcome<Vec<Workload>> {
         let words = std::iter::once("bench-harness").chain(line.split_whitespace());
-        Line::parse_from(words).load.workloads(None)
+        Line::parse_from(words).load.workloads(&["produce"])
+    }
+
+    #[test]
+    fn who_names_no_workload_gets_the_usual_ones() {
+        let names = |line| {
+            let all = asked(line).expect(line);
+            all.into_iter().map(|one| one.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), ["produce"]);
+        assert_eq!(names("--preset fan-out"), ["fan-out"]);
     }
 
     #[test]
@@ -273,7 +280,6 @@ mod tests {
     #[test]
     fn what_cannot_be_measured_is_refused() {
         for (line, why) in [
-            ("", "no workload was named"),
             ("--preset nonsense", "no workload named nonsense"),
             ("--preset produce --seconds 0", "no time to measure"),
             ("--preset produce --warmup=-1", "no time to measure"),

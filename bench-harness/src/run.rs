@@ -40,7 +40,7 @@ pub(crate) struct RunOptions {
 }
 
 pub(crate) fn command(options: &RunOptions) -> Outcome<()> {
-    let workloads = options.load.workloads(Some("produce"))?;
+    let workloads = options.load.workloads(&["produce"])?;
     if options.headroom {
         for workload in &workloads {
             let headroom = engine::headroom(workload, &options.cores)?;
@@ -108,6 +108,9 @@ fn generator(run: &Run) {
         run.generator_cpu_s,
         run.generator_busy * 100.0
     );
+    if let Some(stolen) = run.stolen {
+        println!("  the host took     {:.1} % of all cores", stolen * 100.0);
+    }
     println!(
         "  made              {} produce and {} fetch requests",
         run.counts.produce_requests, run.counts.fetch_requests

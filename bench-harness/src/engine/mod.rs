@@ -15,6 +15,7 @@ pub(crate) use headroom::headroom;
 
 use crate::client::{Control, create_topics, delete_topics, end_offsets};
 use crate::failure::{Failure, Outcome};
+use crate::kernel;
 use crate::model::{Cost, Doubt, Interval, Pace, Run, Workload};
 use plan::Plan;
 use stats::{Second, Tally};
@@ -133,6 +134,7 @@ struct Story {
     window: Second,
     total: Second,
     cost: Option<Cost>,
+    stolen_s: Option<f64>,
     ended: u64,
 }
 
@@ -144,6 +146,7 @@ impl Story {
             window: Second::new(),
             total: Second::new(),
             cost: None,
+            stolen_s: None,
             ended: 0,
         }
     }
@@ -198,6 +201,7 @@ impl Story {
             cost: self.cost,
             generator_cpu_s: tally.cpu_s,
             generator_busy: tally.busy,
+            stolen: self.stolen_s.map(|stolen| stolen / seconds.max(1e-9)),
             doubts: Vec::new(),
         };
         run.doubts = validity::doubts(&plan.workload, &run, &tally, lost);
@@ -227,6 +231,7 @@ fn conduct(
     wait_until(plan, from);
     plan.consuming.store(true, Ordering::Release);
     observer.began();
+    let stolen_s = kernel::stolen_s();
     let mut pending: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
     while time::now() < to && !plan.give_up.load(Ordering::Acquire) {
         receive(plan, inbox, threads, &mut pending, &mut story, observer);
@@ -236,6 +241,7 @@ fn conduct(
         plan.measure_to.store(story.ended, Ordering::Release);
     }
     story.cost = observer.ended();
+    story.stolen_s = stolen_s.and_then(|before| Some(kernel::stolen_s()? - before));
     while receive(plan, inbox, threads, &mut pending, &mut story, observer) {}
     for (_, (_, second)) in pending {
         story.total.merge(second);

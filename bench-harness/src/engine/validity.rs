@@ -6,6 +6,7 @@ use crate::model::{Doubt, Pace, Run, Workload, micros};
 const BUSY_MAX: f64 = 0.9;
 const ACKED_SHARE_MIN: f64 = 0.99;
 const LATE_US: u64 = 1_000;
+const STOLEN_MAX: f64 = 0.01;
 
 pub(super) fn doubts(workload: &Workload, run: &Run, tally: &Tally, lost: u64) -> Vec<Doubt> {
     let mut doubts = Vec::new();
@@ -51,6 +52,16 @@ pub(super) fn doubts(workload: &Workload, run: &Run, tally: &Tally, lost: u64) -
     }
     rate(workload, run, &mut add);
     generator(workload, run, &mut add);
+    if let Some(stolen) = run.stolen.filter(|stolen| *stolen > STOLEN_MAX) {
+        add(
+            false,
+            format!(
+                "Whoever runs this virtual machine took {:.1} % of the time of its cores while \
+                 they had something to do: the tails of all latencies have these pauses in them.",
+                stolen * 100.0
+            ),
+        );
+    }
     if run.counts.stalls > 0 {
         add(
             false,
@@ -141,6 +152,23 @@ mod tests {
         let mut times = Times::new();
         times.add(0, us * 1_000, 1_000);
         times.latency()
+    }
+
+    #[test]
+    fn time_that_the_host_took_is_told() {
+        let workload = crate::workload::preset("produce").expect("it is built in");
+        let told = |stolen| {
+            let run = Run {
+                seconds: 1.0,
+                stolen,
+                ..Run::default()
+            };
+            let all = doubts(&workload, &run, &Tally::new(), 0);
+            let found = all.into_iter().find(|doubt| doubt.what.contains("took"));
+            found.map(|doubt| (doubt.fatal, doubt.what.contains(" 4.2 %")))
+        };
+        assert_eq!(told(Some(0.042)), Some((false, true)));
+        assert_eq!((told(Some(0.01)), told(None)), (None, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The machine that everything runs on.
 
 use super::device::{Device, mount_of};
+use super::process::TICKS_PER_S;
 use crate::model::Machine;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::fs;
@@ -28,6 +29,19 @@ pub(crate) fn machine(data: &Path) -> Machine {
         generator_cores: String::new(),
         broker_cores: String::new(),
     }
+}
+
+/// Seconds, the mean of all cores, in which something was to be done and whoever runs this virtual
+/// machine did something else (proc_stat(5), `steal`). None where that is not counted.
+pub(crate) fn stolen_s() -> Option<f64> {
+    stolen_in(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn stolen_in(stat: &str) -> Option<f64> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: f64 = all.split_whitespace().nth(7)?.parse().ok()?;
+    let cores = stat.lines().filter(|line| line.starts_with("cpu")).count() - 1;
+    Some(ticks / TICKS_PER_S / cores.max(1) as f64)
 }
 
 /// The cores that this process may run on.
@@ -82,6 +96,13 @@ mod tests {
             !machine.storage.starts_with("file system not known"),
             "{machine:?}"
         );
+    }
+
+    #[test]
+    fn what_the_host_took_is_the_eighth_time_of_all_cores() {
+        let text = "cpu  9 8 7 6 5 4 3 500 2 1\ncpu0 1 1 1 1 1 1 1 1 1 1\ncpu1 1\nintr 9\n";
+        assert_eq!(stolen_in(text), Some(2.5));
+        assert_eq!(stolen_in("cpu  9 8 7 6\n"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 
 /// User and system time are told in this unit on every machine that Linux runs on.
-const TICKS_PER_S: f64 = 100.0;
+pub(super) const TICKS_PER_S: f64 = 100.0;
 const NANOS_PER_S: f64 = 1e9;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -31,6 +31,10 @@ pub(crate) struct Run {
     pub(crate) generator_cpu_s: f64,
     /// Share of the time in which the busiest thread of the generator was busy, 0 to 1.
     pub(crate) generator_busy: f64,
+    /// Share of the time of all cores that whoever runs this virtual machine took for something
+    /// else while something was to be done, 0 to 1; none where the kernel does not tell.
+    #[serde(default)]
+    pub(crate) stolen: Option<f64>,
     /// Why these figures may not be believed; empty if nothing is known against them.
     pub(crate) doubts: Vec<Doubt>,
 }

@@ -114,6 +114,7 @@ pub(crate) fn run(acked: u64, typical_us: u64, seed: u64) -> Run {
         }),
         generator_cpu_s: 7.5,
         generator_busy: 0.75,
+        stolen: Some(0.002),
         doubts: Vec::new(),
     }
 }

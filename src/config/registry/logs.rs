@@ -223,7 +223,10 @@ pub(super) const ALL: &[Setting] = &[
         AtLeast(1),
         ReadOnly,
     )
-    .does("How often retention looks for segments to drop, in milliseconds."),
+    .does(
+        "How often retention looks for segments to drop, in milliseconds. It also looks at a \
+         partition whenever a segment of it is complete.",
+    ),
     setting("log.retention.hours", Int, "168", Any, ReadOnly).does(
         "Default retention in hours; log.retention.minutes and log.retention.ms go before \
              it.",

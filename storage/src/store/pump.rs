@@ -194,6 +194,7 @@ impl Store {
         }
         if step == Step::Sealed {
             self.write_index(slot, base, fx);
+            self.retain_complete(slot, now);
             self.retire(slot, fx);
         }
         self.pump(slot, now, fx);

@@ -185,14 +185,33 @@ impl Store {
             };
             log.producers
                 .expire(wall_ms, log.config.producer_expiration_ms);
-            if log.deleted || log.fenced.is_some() || log.damaged.is_some() {
-                continue;
-            }
-            if let Some(start) = log.retained_from(wall_ms) {
-                self.raise_log_start(slot, start);
+            if self.retain(slot, wall_ms, true) {
                 self.pump(slot, now, fx);
             }
         }
+    }
+
+    /// A segment is complete: under steady load another one has to go for it now. Left to the next
+    /// check, all that came since the last one would go at once, more than can be recycled.
+    pub(crate) fn retain_complete(&mut self, slot: Slot, now: Now) {
+        let wall_ms = self.cautious_wall(now);
+        self.retain(slot, wall_ms, false);
+    }
+
+    /// Applies retention to one partition, and to the segment that is written to if that is
+    /// `even_active`. Whether something is given up.
+    fn retain(&mut self, slot: Slot, wall_ms: i64, even_active: bool) -> bool {
+        let Some(log) = self.log_mut(slot) else {
+            return false;
+        };
+        if log.deleted || log.fenced.is_some() || log.damaged.is_some() {
+            return false;
+        }
+        let start = log.retained_from(wall_ms, even_active);
+        if let Some(start) = start {
+            self.raise_log_start(slot, start);
+        }
+        start.is_some()
     }
 
     fn raise_log_start(&mut self, slot: Slot, start: i64) {
@@ -376,7 +395,7 @@ impl Log {
 
     /// The log start that retention asks for, if it asks for anything, as Kafka decides it
     /// (`UnifiedLog`, 4.2): whole segments go, the active one as well, and then a new one begins.
-    fn retained_from(&mut self, wall_ms: i64) -> Option<i64> {
+    fn retained_from(&mut self, wall_ms: i64, even_active: bool) -> Option<i64> {
         // What lies below the log start is gone, even if its files are still there.
         let first = self.segment_of(self.log_start);
         let size: u64 = self.segments.range(first..).map(Segment::size).sum();
@@ -389,8 +408,8 @@ impl Log {
             let next = self.end_of_segment(at);
             let old = self.is_too_old(segment.newest_ms(), wall_ms);
             let big = excess.is_some_and(|excess| excess >= segment.size());
-            let empty = is_active && segment.size() == 0;
-            if next > self.durable_end || empty || !(old || big) {
+            let kept = is_active && (segment.size() == 0 || !even_active);
+            if next > self.durable_end || kept || !(old || big) {
                 break;
             }
             excess = excess.map(|excess| excess.saturating_sub(segment.size()));

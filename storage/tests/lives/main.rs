@@ -8,7 +8,7 @@ mod shell;
 use reactor::op::{ErrorKind, ShardId};
 use reactor::sim::{Fault, FaultOn, World};
 use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The files of the journal after that many appends, each made when the one before is durable.
 fn journal_files_after(appends: usize, bytes: fn(usize) -> usize, synced_writes: bool) -> usize {
@@ -334,6 +334,40 @@ fn what_retention_gives_up_is_removed_file_by_file() {
     let (pieces, most) = (shell.truncates, shell.truncates_max);
     assert!(pieces >= all, "{pieces} pieces of {all} files");
     assert!(most <= 1, "{most} pieces at once");
+}
+
+/// Under steady load a segment goes for each that is complete, and becomes the space of the next:
+/// left to the next check, more would go at once than can be kept.
+#[test]
+fn retention_keeps_pace_with_what_is_written() {
+    let mut world = new_world();
+    let plan = rolling(16 << 20, 300_000);
+    start(&mut world, plan);
+    let mut most = 0;
+    let written = world.run(PATIENCE, |world| {
+        most = most.max(segments(world));
+        world.machine(ShardId(0)).is_done()
+    });
+    assert!(written);
+    // Three that are retained, the one that is written to, and one that has just been completed.
+    assert!(most <= 4 * 5, "{most} segments at once");
+    let removed = world.machine(ShardId(0)).segments_removed;
+    assert_eq!(removed, 0, "every file is written over again");
+}
+
+/// Segment files of all partitions.
+fn segments(world: &mut World<Shell>) -> usize {
+    let disk = world.disk();
+    let mut folders = vec![PathBuf::from("/data/topics")];
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        for name in disk.names(&folder) {
+            let path = folder.join(name);
+            found += usize::from(path.extension().is_some_and(|kind| kind == "log"));
+            folders.push(path);
+        }
+    }
+    found
 }
 
 #[test]

@@ -136,6 +136,8 @@ pub(crate) struct Shell {
     /// Files that were removed, and the most of them in one step.
     pub(crate) unlinks: usize,
     pub(crate) unlinks_max: usize,
+    /// Segment files that were removed.
+    pub(crate) segments_removed: usize,
     arena: Arena,
     /// The most of the arena that was in use between two steps, in bytes.
     pub(crate) memory_max: usize,
@@ -183,6 +185,7 @@ impl Shell {
             truncates_max: 0,
             unlinks: 0,
             unlinks_max: 0,
+            segments_removed: 0,
             arena,
             memory_max: 0,
             reader: Reader::default(),
@@ -317,6 +320,12 @@ impl Machine for Shell {
         let unlinks = asked(|op| matches!(op, Op::Unlink { .. }));
         self.unlinks += unlinks;
         self.unlinks_max = self.unlinks_max.max(unlinks);
+        let is_segment = |path: &Path| path.extension().is_some_and(|kind| kind == "log");
+        self.segments_removed += fx
+            .ops
+            .iter()
+            .filter(|(_, op)| matches!(op, Op::Unlink { path } if is_segment(path)))
+            .count();
         self.again = self.again.filter(|at| *at > now.mono);
         out.wake_at = fx.wake_at.into_iter().chain(self.again).min();
         if self.reader.next < self.reader.end {
