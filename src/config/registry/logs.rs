@@ -225,7 +225,8 @@ pub(super) const ALL: &[Setting] = &[
     )
     .does(
         "How often retention looks for segments to drop, in milliseconds. It also looks at a \
-         partition whenever a segment of it is complete.",
+         partition whenever a segment of it is complete, but the segment that is written to goes \
+         only at these times.",
     ),
     setting("log.retention.hours", Int, "168", Any, ReadOnly).does(
         "Default retention in hours; log.retention.minutes and log.retention.ms go before \

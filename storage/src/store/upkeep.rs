@@ -193,7 +193,13 @@ impl Store {
 
     /// A segment is complete: under steady load another one has to go for it now. Left to the next
     /// check, all that came since the last one would go at once, more than can be recycled.
+    ///
+    /// Not at a start: what it completes again may be old, and the settings of the metadata's own
+    /// partition are known only when that has been read.
     pub(crate) fn retain_complete(&mut self, slot: Slot, now: Now) {
+        if !self.boot.ready {
+            return;
+        }
         let wall_ms = self.cautious_wall(now);
         self.retain(slot, wall_ms, false);
     }
@@ -394,7 +400,8 @@ impl Log {
     }
 
     /// The log start that retention asks for, if it asks for anything, as Kafka decides it
-    /// (`UnifiedLog`, 4.2): whole segments go, the active one as well, and then a new one begins.
+    /// (`UnifiedLog`, 4.2): whole segments go, `even_active` the active one as well, and then a new
+    /// one begins.
     fn retained_from(&mut self, wall_ms: i64, even_active: bool) -> Option<i64> {
         // What lies below the log start is gone, even if its files are still there.
         let first = self.segment_of(self.log_start);

@@ -9,6 +9,7 @@ use reactor::op::{ErrorKind, ShardId};
 use reactor::sim::{Fault, FaultOn, World};
 use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start};
 use std::path::{Path, PathBuf};
+use storage::types::METADATA;
 
 /// The files of the journal after that many appends, each made when the one before is durable.
 fn journal_files_after(appends: usize, bytes: fn(usize) -> usize, synced_writes: bool) -> usize {
@@ -183,10 +184,10 @@ fn what_is_kept_stays_within_its_bound_and_does_not_outlive_the_process() {
     assert!(filled, "at most {most} files are kept");
     world.kill();
     world.pass(5_000_000_000);
-    // No look at what is to be retained, which could give up, and keep, more.
+    // Nothing is to be retained anew, which could give up, and keep, more.
     let next = Plan {
         appends: 0,
-        retention_check_ms: 300_000,
+        retention_bytes: None,
         ..plan
     };
     live(&mut world, next);
@@ -353,6 +354,28 @@ fn retention_keeps_pace_with_what_is_written() {
     assert!(most <= 4 * 5, "{most} segments at once");
     let removed = world.machine(ShardId(0)).segments_removed;
     assert_eq!(removed, 0, "every file is written over again");
+}
+
+/// A start completes segments again that were complete, and does not know the settings of the
+/// metadata's partition yet: what is in there is never too old.
+#[test]
+fn a_start_after_a_long_time_retires_no_metadata() {
+    let plan = Plan {
+        metadata: true,
+        appends: 40,
+        bytes: |_| 128 << 10,
+        segment_bytes: 1 << 20,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.kill();
+    let eight_days_ns = 8 * 24 * 3_600 * 1_000_000_000;
+    world.pass(eight_days_ns);
+    let next = Plan { appends: 0, ..plan };
+    let shell = live(&mut world, next);
+    assert_eq!(shell.recovered_from, [(METADATA, 0)]);
+    assert_eq!(shell.recovered, [(METADATA, 40)]);
 }
 
 /// Segment files of all partitions.

@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: u64 = 60_000_000_000;
 pub(crate) struct Plan {
     pub(crate) shards: u16,
     pub(crate) partitions: i32,
+    /// Appends go to the metadata's own partition instead.
+    pub(crate) metadata: bool,
     pub(crate) journal_bytes: u64,
     pub(crate) appends: usize,
     /// Length of the append that comes when so many are left.
@@ -38,6 +40,7 @@ impl Default for Plan {
         Self {
             shards: 1,
             partitions: 1,
+            metadata: false,
             journal_bytes: 1 << 20,
             appends: 0,
             bytes: |_| 1_000,
@@ -147,6 +150,8 @@ pub(crate) struct Shell {
     pub(crate) was_full: bool,
     /// The partitions that the start found, and where they ended.
     pub(crate) recovered: Vec<(PartitionId, i64)>,
+    /// Where they began.
+    pub(crate) recovered_from: Vec<(PartitionId, i64)>,
     /// Partitions that were said to take no more appends, and how many these were not given.
     pub(crate) fenced: Vec<PartitionId>,
     pub(crate) refused: usize,
@@ -166,7 +171,10 @@ impl Shell {
             synced_writes: plan.synced_writes,
         };
         let own = (0..plan.partitions).map(id);
-        let own: Vec<_> = own.filter(|id| owner(*id, &plan) == shard).collect();
+        let mut own: Vec<_> = own.filter(|id| owner(*id, &plan) == shard).collect();
+        if plan.metadata {
+            own = vec![METADATA];
+        }
         Self {
             store: Store::new(config, arena.clone()),
             plan,
@@ -191,6 +199,7 @@ impl Shell {
             reader: Reader::default(),
             was_full: false,
             recovered: Vec::new(),
+            recovered_from: Vec::new(),
             fenced: Vec::new(),
             refused: 0,
             notices: Vec::new(),
@@ -234,6 +243,8 @@ impl Shell {
                 self.ready = true;
                 let found = report.partitions.iter().map(|known| (known.id, known.end));
                 self.recovered = found.collect();
+                let began = report.partitions.iter();
+                self.recovered_from = began.map(|known| (known.id, known.log_start)).collect();
                 let first = self.end_of(id(0)).filter(|_| self.plan.reads);
                 self.reader.end = first.unwrap_or(0);
             }
