@@ -352,8 +352,28 @@ fn retention_keeps_pace_with_what_is_written() {
     assert!(written);
     // Three that are retained, the one that is written to, and one that has just been completed.
     assert!(most <= 4 * 5, "{most} segments at once");
+    // Far more than the sixteen that may be kept were retired.
     let removed = world.machine(ShardId(0)).segments_removed;
-    assert_eq!(removed, 0, "every file is written over again");
+    assert_eq!(removed, 0, "files are written over again");
+}
+
+/// The segment that is written to is left to the check: it would go with every batch.
+#[test]
+fn a_topic_that_keeps_nothing_fills_its_segments() {
+    let plan = Plan {
+        retention_bytes: Some(0),
+        ..rolling(16 << 20, 300_000)
+    };
+    let mut world = new_world();
+    let shell = live(&mut world, plan);
+    assert_eq!(shell.acknowledged, plan.appends);
+    // Two folders are made for each segment, which takes at least seven batches.
+    let segments = shell.folders / 2;
+    assert!(
+        segments <= plan.appends / 7 + 4 + 1,
+        "{segments} segments of {} batches",
+        plan.appends
+    );
 }
 
 /// A start completes segments again that were complete, and does not know the settings of the

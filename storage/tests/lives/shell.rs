@@ -331,12 +331,12 @@ impl Machine for Shell {
         let unlinks = asked(|op| matches!(op, Op::Unlink { .. }));
         self.unlinks += unlinks;
         self.unlinks_max = self.unlinks_max.max(unlinks);
-        let is_segment = |path: &Path| path.extension().is_some_and(|kind| kind == "log");
-        self.segments_removed += fx
-            .ops
-            .iter()
-            .filter(|(_, op)| matches!(op, Op::Unlink { path } if is_segment(path)))
-            .count();
+        self.segments_removed += asked(|op| {
+            let Op::Unlink { path } = op else {
+                return false;
+            };
+            path.extension().is_some_and(|kind| kind == "log")
+        });
         self.again = self.again.filter(|at| *at > now.mono);
         out.wake_at = fx.wake_at.into_iter().chain(self.again).min();
         if self.reader.next < self.reader.end {
