@@ -52,7 +52,7 @@ pub(super) fn doubts(workload: &Workload, run: &Run, tally: &Tally, lost: u64) -
     }
     rate(workload, run, &mut add);
     generator(workload, run, &mut add);
-    if let Some(stolen) = run.stolen.filter(|stolen| *stolen > STOLEN_MAX) {
+    if let Some(stolen) = much_stolen(run) {
         add(
             false,
             format!(
@@ -105,6 +105,11 @@ fn rate(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String)) {
     }
 }
 
+/// What the host took, if that is too much to be passed over.
+fn much_stolen(run: &Run) -> Option<f64> {
+    run.stolen.filter(|stolen| *stolen > STOLEN_MAX)
+}
+
 fn generator(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String)) {
     let open = matches!(workload.pace, Pace::Rate { .. });
     if run.generator_busy > BUSY_MAX {
@@ -119,12 +124,18 @@ fn generator(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String))
     }
     let own = run.generator_delay.at(0.99).unwrap_or(0);
     if open && own > LATE_US {
+        let advice = match much_stolen(run) {
+            Some(_) => {
+                "The host of this machine took the cores meanwhile: use one that has its own, or \
+                 ask for a lower rate or larger batches."
+            }
+            None => "Give it a core of its own, more threads, or ask for a lower rate.",
+        };
         add(
             true,
             format!(
                 "The generator was late: it came to one record in a hundred {own} us or more \
-                 after its time, whatever the broker did. Give it a core of its own, more \
-                 threads, or ask for a lower rate."
+                 after its time, whatever the broker did. {advice}"
             ),
         );
     }
@@ -167,6 +178,15 @@ mod tests {
             let found = all.into_iter().find(|doubt| doubt.what.contains("took"));
             found.map(|doubt| (doubt.fatal, doubt.what.contains(" 4.2 %")))
         };
+        let late = Run {
+            generator_delay: all_of(5_000),
+            stolen: Some(0.042),
+            ..Run::default()
+        };
+        let end_to_end = crate::workload::preset("end-to-end").expect("it is built in");
+        let why = &doubts(&end_to_end, &late, &Tally::new(), 0);
+        let blamed = |doubt: &Doubt| doubt.what.contains("late") && doubt.what.contains("host");
+        assert!(why.iter().any(blamed), "{why:?}");
         assert_eq!(told(Some(0.042)), Some((false, true)));
         assert_eq!((told(Some(0.01)), told(None)), (None, None));
     }
@@ -192,6 +212,7 @@ mod tests {
         let late = seen(5_000, 6_000);
         assert!(told(&late, true, "The generator was late"), "{late:?}");
         assert!(!told(&late, false, "held records back"), "{late:?}");
+        assert!(told(&late, true, "a core of its own"), "{late:?}");
         let held = seen(50, 6_000);
         assert!(told(&held, false, "held records back"), "{held:?}");
         assert!(!told(&held, true, "late"), "{held:?}");
