@@ -8,6 +8,7 @@ use reactor::op::{CONTROL, Done, Op, Outbox, ShardId, SockId, Token};
 use reactor::runtime::{Config, Lend};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 use support::{Event, config, run_with};
 
 const LISTEN: Token = Token(1);
@@ -139,12 +140,20 @@ fn a_peer_that_stops_reading_gets_its_own_bytes_however_often_memory_is_used_aga
             "{lend:?}: {all} bytes"
         );
         assert!(matches!(heard(), Talk::Stopped));
-        // All that was lent is back.
-        tell(Talk::Churn);
-        match heard() {
-            Talk::Churned(pieces) => assert_eq!(pieces, ARENA / PIECE, "{lend:?}"),
-            other => panic!("{other:?}"),
-        }
+        // All that was lent comes back, when the peer's kernel has acknowledged the last bytes: it
+        // may delay that (RFC 9293, 3.8.6.3), and has read to the end before it does.
+        let back = (0..500).any(|_| {
+            tell(Talk::Churn);
+            let Talk::Churned(pieces) = heard() else {
+                panic!("not what was asked for");
+            };
+            let all = pieces == ARENA / PIECE;
+            if !all {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            all
+        });
+        assert!(back, "{lend:?}: memory was lent and did not come back");
         tell(Talk::End);
         handle.join();
     }
