@@ -25,8 +25,10 @@ use crate::verify::{Checked, Scan, verify};
 
 const DISK_BYTES: u64 = 4 << 30;
 /// The timer of ext4 would write out by itself what nobody has synced.
-const UNTIMED: &str = "commit=300";
-/// Operations of the stopped process that the kernel has taken already come to an end.
+pub(crate) const UNTIMED: &str = "commit=300";
+/// Operations of the stopped process that the kernel has taken already come to an end, so that a
+/// copy of the image by `cp` is one of an instant. The cut of the volatile disk is that by itself,
+/// and finds more that is not flushed.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Runs a command of the system; its complaint is the error.
@@ -82,7 +84,7 @@ impl Drop for Mounted {
 }
 
 /// Unmounts the FUSE file system at the end, after what stands on it.
-struct Fuse(PathBuf);
+pub(crate) struct Fuse(pub(crate) PathBuf);
 
 impl Drop for Fuse {
     fn drop(&mut self) {
@@ -140,7 +142,7 @@ pub(crate) fn run(plan: &Plan, volatile: bool) -> Result<(), String> {
     result
 }
 
-fn installation(work: &Path, on: &Path, dirs: u64, chance: &mut Chance) -> Installation {
+pub(crate) fn installation(work: &Path, on: &Path, dirs: u64, chance: &mut Chance) -> Installation {
     Installation {
         binary: binary(),
         dirs: (0..dirs)
@@ -172,7 +174,9 @@ fn cuts(
         sleep(Duration::from_millis(chance.within(300, 2_500)));
         let copy = work.join("copy.img");
         broker.signal("STOP");
-        sleep(SETTLE);
+        if disk.is_none() {
+            sleep(SETTLE);
+        }
         let known = lock(&load.world).clone();
         let flushes = disk.map_or(0, Disk::flushes);
         let cut = match disk {

@@ -6,6 +6,7 @@
 
 mod admin;
 mod broker;
+mod bulk;
 mod chance;
 mod disk;
 mod groups;
@@ -26,7 +27,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Kills when nothing is asked for, as part of `cargo test`.
 const KILLS: u64 = 2;
 
-const OPTIONS: &str = "--kills N, or --images N [--volatile], or --space; --seed N; --work DIR";
+const OPTIONS: &str =
+    "--kills N, or --images N [--volatile], or --bulk N, or --space; --seed N; --work DIR";
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Plan {
     /// Copies of the image of a disk, instead of kills.
     pub(crate) images: u64,
     pub(crate) volatile: bool,
+    /// Copies after large batches to many partitions, instead of kills.
+    pub(crate) bulk: u64,
     /// Full file systems and odd ones, instead of kills.
     pub(crate) space: bool,
     pub(crate) seed: u64,
@@ -49,6 +53,7 @@ fn plan() -> Result<Plan, String> {
         kills: KILLS,
         images: 0,
         volatile: false,
+        bulk: 0,
         space: false,
         seed: u64::try_from(now % 1_000_000_000).expect("it is below"),
         work: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crash"),
@@ -64,6 +69,7 @@ fn plan() -> Result<Plan, String> {
         match name.as_str() {
             "--kills" => plan.kills = number(value()?)?,
             "--images" => plan.images = number(value()?)?,
+            "--bulk" => plan.bulk = number(value()?)?,
             "--volatile" => plan.volatile = true,
             "--space" => plan.space = true,
             "--seed" => plan.seed = number(value()?)?,
@@ -87,6 +93,9 @@ fn main() -> ExitCode {
     let result = if plan.space {
         println!("crash: seed {}, full and odd file systems", plan.seed);
         space::run(&plan)
+    } else if plan.bulk > 0 {
+        println!("crash: seed {}, bulk, {} copies", plan.seed, plan.bulk);
+        bulk::run(&plan)
     } else if plan.images > 0 {
         println!(
             "crash: seed {}, {} copies of a disk",
