@@ -108,6 +108,17 @@ fn mount_among(mounts: &str, path: &Path) -> Option<(String, String)> {
     Some((kind, source))
 }
 
+/// Whether the ext4 at `path` has a journal; `None` where that cannot be told. Without one an fsync
+/// writes only what belongs to its own file, and costs something else.
+pub(super) fn has_journal(path: &Path) -> Option<bool> {
+    let number = fs::metadata(path).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let folder = Path::new("/sys/fs/ext4").join(device.file_name()?);
+    let task = fs::read_to_string(folder.join("journal_task")).ok()?;
+    Some(task.trim() != "<none>")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

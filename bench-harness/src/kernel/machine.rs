@@ -1,6 +1,6 @@
 //! The machine that everything runs on.
 
-use super::device::{Device, mount_of};
+use super::device::{Device, has_journal, mount_of};
 use super::process::TICKS_PER_S;
 use crate::model::Machine;
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -76,8 +76,12 @@ fn memory_in(meminfo: &str) -> Option<u64> {
 
 fn storage(data: &Path) -> String {
     let kind = file_system_of(data).unwrap_or_else(|_| "file system not known".to_owned());
+    let journal = match kind.as_str() {
+        "ext4" if has_journal(data) == Some(false) => " without a journal",
+        _ => "",
+    };
     match Device::under(data) {
-        Ok(device) => format!("{kind} on {}", device.describe()),
+        Ok(device) => format!("{kind}{journal} on {}", device.describe()),
         Err(_) => format!("{kind}, no block device known"),
     }
 }
