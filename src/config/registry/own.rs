@@ -68,7 +68,7 @@ pub(super) const BROKER: &[Setting] = &[
     )
     .does(
         "Size of one journal file of a shard, in bytes: rounded up to whole blocks. A shard has \
-         two or three of them in each log directory, and a short one for its next start.",
+         two or three of them in each log directory, and short ones for starts.",
     ),
     setting("recycle.bytes", Long, "1073741824", AtLeast(0), ReadOnly).does(
         "Bytes of retired segment files that a shard keeps in a log directory to write over \

@@ -24,6 +24,10 @@ const OPENING_SLACK: u64 = JOURNAL_BYTES_MIN;
 /// The file that is kept for the next start is at least this share of the others.
 const KEPT_SHARE: u64 = 64;
 
+/// The very first file, which a start waits for, is no longer than this or than its opening takes:
+/// a slow disk writes the zeros of a whole one for longer than all the rest of a start takes.
+const FIRST_BYTES: u64 = 4 << 20;
+
 /// What one partition's full state takes at most: a block of tail, a block of checksums, a head.
 pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
 
@@ -234,6 +238,10 @@ impl Journal {
     pub(crate) fn wanted_file(&self) -> Option<u64> {
         if self.preparing || self.broken.is_some() {
             return None;
+        }
+        if self.chain.is_empty() && self.spare.is_empty() {
+            let first = FIRST_BYTES.max(2 * self.opening_len());
+            return Some(block_floor(first.min(self.file_bytes)));
         }
         // Made before the one there is becomes too short: news would wait for it.
         let soon = self.opening_len() + self.opening_len() / 2;

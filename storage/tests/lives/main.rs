@@ -115,6 +115,23 @@ fn thousands_of_small_partitions_are_restored_on_a_small_stack() {
     assert!((0..partitions).all(held), "{} recovered", recovered.len());
 }
 
+#[test]
+fn a_first_start_does_not_wait_for_the_whole_of_a_journal_file() {
+    let mut world = new_world();
+    let plan = Plan {
+        journal_bytes: 64 << 20,
+        ..Plan::default()
+    };
+    start(&mut world, plan);
+    let ready = world.run(PATIENCE, |world| world.machine(ShardId(0)).ready);
+    assert!(ready);
+    let used = world.disk().space_used("/data");
+    assert!(
+        used < 16 << 20,
+        "{used} bytes are written before it is ready"
+    );
+}
+
 /// Bulk into segments of 1 MiB, of which two or three are kept.
 fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
     Plan {
