@@ -155,13 +155,13 @@ fn serves_only_the_truth(client: &mut Client, topic: &str, what: &str) {
 #[test]
 fn a_thousand_empty_partitions_take_no_space_and_a_deleted_topic_gives_its_space_back() {
     let dir = fresh_dir("space");
-    let broker = Broker::start_in(&dir, &["recycle.bytes=0", "journal.bytes=16777216"]);
+    let broker = Broker::start_in(&dir, &["recycle.bytes=0", "journal.bytes=4194304"]);
     let mut client = Client::connect(broker.address);
     // Each of the two shards fills two files of its journal ahead while it serves, and the metadata
-    // has two of 1 MiB.
+    // has two of 256 KiB. (Of longer files the first would be a shorter one.)
     let before = wait_for("the journal's files", || {
         let bytes = disk_bytes(&dir);
-        (bytes >= (4 * 16 + 2) << 20).then_some(bytes)
+        (bytes >= ((4 * 4) << 20) + (2 << 18)).then_some(bytes)
     });
     client.create_topic("empty", 1_000, &[]);
     let taken = disk_bytes(&dir).saturating_sub(before);
