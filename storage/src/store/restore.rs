@@ -63,6 +63,8 @@ pub(crate) struct Restore {
     producers: Producers,
     /// Where the replay of batches goes on: segment, position, offset.
     replay: (usize, u64, i64),
+    /// Bytes that were replayed: what is derived from them is saved nowhere.
+    replayed: u64,
     /// The next read has to reach this far.
     needed: u64,
     /// Files that nothing names.
@@ -143,6 +145,7 @@ impl Store {
             epochs: Epochs::default(),
             producers: Producers::default(),
             replay: (0, DATA_START, 0),
+            replayed: 0,
             needed: 0,
             junk: Vec::new(),
             closes: Vec::new(),
@@ -226,6 +229,7 @@ impl Store {
         log.state_round = 1;
         log.epochs = restore.epochs;
         log.producers = restore.producers;
+        log.appended_since = restore.replayed;
         let broken = damaged.is_some();
         if !broken && !restore.segments.is_empty() {
             log.segments = restore.segments;
@@ -686,6 +690,7 @@ impl Restore {
             segment.note(pos, len, &summary, 0, now.wall_ms);
             self.epochs.assign(summary.leader_epoch, offset);
             self.producers.apply(&summary, offset, now.wall_ms);
+            self.replayed += batch.end - pos;
             pos = batch.end;
             offset = summary.last_offset() + 1;
         }

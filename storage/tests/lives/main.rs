@@ -132,6 +132,32 @@ fn a_first_start_does_not_wait_for_the_whole_of_a_journal_file() {
     );
 }
 
+/// Each start would read again what no life saved.
+#[test]
+fn what_a_start_replayed_counts_for_what_is_saved() {
+    // Neither life appends as much as makes one save by itself.
+    let plan = Plan {
+        journal_bytes: 8 << 20,
+        appends: 80,
+        bytes: |_| 128 << 10,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    let saved = |world: &mut World<Shell>| {
+        world.pass(1_000_000_000);
+        let topics = Path::new("/data/topics");
+        let topic = topics.join(&world.disk().names(topics)[0]);
+        let names = world.disk().names(topic.join("0"));
+        names.iter().any(|name| name == "checkpoint")
+    };
+    live(&mut world, plan);
+    assert!(!saved(&mut world));
+    world.kill();
+    world.pass(5_000_000_000);
+    live(&mut world, plan);
+    assert!(saved(&mut world));
+}
+
 /// Bulk into segments of 1 MiB, of which two or three are kept.
 fn rolling(recycle_bytes_max: u64, retention_check_ms: u64) -> Plan {
     Plan {
