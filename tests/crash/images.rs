@@ -27,8 +27,7 @@ const DISK_BYTES: u64 = 4 << 30;
 /// The timer of ext4 would write out by itself what nobody has synced.
 pub(crate) const UNTIMED: &str = "commit=300";
 /// Operations of the stopped process that the kernel has taken already come to an end, so that a
-/// copy of the image by `cp` is one of an instant. The cut of the volatile disk is that by itself,
-/// and finds more that is not flushed.
+/// copy of the image by `cp` is one of an instant. The cut of the volatile disk is that by itself.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Runs a command of the system; its complaint is the error.
