@@ -3,7 +3,7 @@
 
 use crate::plan::{Plan, Trouble};
 use crate::shell::is_in_pool;
-use reactor::op::{Done, ErrorKind, Input, Op};
+use reactor::op::{Done, ErrorKind, Input, Op, OpenMode};
 use reactor::sim::Rng;
 
 /// What is waited for.
@@ -20,6 +20,8 @@ enum On {
     /// A retired segment file goes into the pool, or out of it.
     Keep,
     Reuse,
+    /// A segment begins.
+    Begin,
 }
 
 /// A life ends when this many operations of a kind have been begun, or have failed.
@@ -35,7 +37,7 @@ impl Ambush {
     pub(crate) fn draw(rng: &mut Rng, plan: &Plan) -> Self {
         if plan.churns {
             return Self {
-                on: [On::Keep, On::Reuse][rng.index(2)],
+                on: [On::Keep, On::Reuse, On::Begin][rng.index(3)],
                 left: rng.between(1, 6),
                 steps: rng.below(16),
             };
@@ -99,6 +101,14 @@ impl On {
         match (self, op) {
             (Self::Keep, Op::Rename { to, .. }) => is_in_pool(to),
             (Self::Reuse, Op::Rename { from, .. }) => is_in_pool(from),
+            (
+                Self::Begin,
+                Op::Open {
+                    path,
+                    mode: OpenMode::Create,
+                    ..
+                },
+            ) => path.extension().is_some_and(|kind| kind == "log"),
             (Self::Rename, Op::Rename { .. })
             | (Self::Unlink, Op::Unlink { .. })
             | (Self::RemoveDir, Op::RemoveDir { .. })

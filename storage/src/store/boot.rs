@@ -48,6 +48,11 @@ pub(crate) enum BootStep {
         path: PathBuf,
     },
     Remembered,
+    /// What nothing named is removed, before the metadata log and before all others are used.
+    MetadataCleared,
+    Cleared {
+        keep: bool,
+    },
     Voided,
     TopicsListed,
     SparesListed {
@@ -105,8 +110,10 @@ pub(crate) struct Boot {
     looked: bool,
     pub(crate) restoring: usize,
     live_topics: HashSet<TopicId>,
-    /// Segment files that nothing names, and folders of topics that are gone.
+    /// Segment files that nothing names.
     pub(crate) junk: Vec<PathBuf>,
+    /// Retired files of earlier lives, and folders of topics that are gone.
+    spares: Vec<PathBuf>,
     dead: Vec<PathBuf>,
     opening: bool,
     start: u64,
@@ -198,6 +205,8 @@ impl Store {
             }
             BootStep::Looked { path } => self.looked_into(&path, &outcome, now, fx),
             BootStep::Remembered if outcome.failures.is_empty() => self.release_all(now, fx),
+            BootStep::MetadataCleared => self.metadata_ready(fx),
+            BootStep::Cleared { keep } => self.released(keep, now, fx),
             BootStep::Voided => {}
             BootStep::TopicsListed => self.topics_listed(&outcome),
             BootStep::SparesListed { dir } => self.spares_listed(dir, &outcome),

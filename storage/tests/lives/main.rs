@@ -7,7 +7,7 @@ mod shell;
 
 use reactor::op::{ErrorKind, ShardId};
 use reactor::sim::{Fault, FaultOn, World};
-use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start};
+use shell::{ARENA_BYTES, PATIENCE, Plan, Shell, finish, id, live, new_world, start, world_of};
 use std::path::{Path, PathBuf};
 use storage::types::METADATA;
 
@@ -156,6 +156,46 @@ fn what_a_start_replayed_counts_for_what_is_saved() {
     world.pass(5_000_000_000);
     live(&mut world, plan);
     assert!(saved(&mut world));
+}
+
+/// A life may end when it has made the file of a segment and nothing names it yet. The next one
+/// removes that file, and makes one of the same name. (Found by the simulator, seed 9239 of
+/// dc720a9: the new one was removed.)
+#[test]
+fn a_file_that_nothing_named_is_gone_before_its_name_is_used_again() {
+    let plan = Plan {
+        // So many fit into a segment.
+        appends: 7,
+        bytes: |_| 128 << 10,
+        segment_bytes: 1 << 20,
+        ..Plan::default()
+    };
+    let mut removed = 0;
+    for seed in 0..40 {
+        let mut world = world_of(seed);
+        live(&mut world, plan);
+        world.disk().inject(Fault {
+            on: FaultOn::Write,
+            path_part: "/journal/".to_owned(),
+            after: 0,
+            times: u32::MAX,
+            kind: ErrorKind::Medium,
+        });
+        world.machine_mut(ShardId(0)).go_on(1);
+        let begun = world.run(PATIENCE, |world| segments(world) == 2);
+        world.disk().heal();
+        assert!(begun, "the second segment is begun");
+        world.kill();
+        world.pass(5_000_000_000);
+        assert_eq!((seed, segments(&mut world)), (seed, 2));
+        let shell = live(&mut world, Plan { appends: 2, ..plan });
+        removed += shell.unlinks;
+        assert_eq!((seed, segments(&mut world)), (seed, 2));
+        world.kill();
+        world.pass(5_000_000_000);
+        live(&mut world, Plan { appends: 0, ..plan });
+    }
+    assert!(removed > 20, "{removed} files were removed");
 }
 
 /// Bulk into segments of 1 MiB, of which two or three are kept.

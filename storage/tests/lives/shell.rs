@@ -351,11 +351,15 @@ impl Machine for Shell {
 
 /// A machine with an empty disk.
 pub(crate) fn new_world() -> World<Shell> {
+    world_of(1)
+}
+
+pub(crate) fn world_of(seed: u64) -> World<Shell> {
     let settings = Settings {
         arena_bytes: ARENA_BYTES,
         ..Settings::default()
     };
-    let mut world = World::new(1, settings);
+    let mut world = World::new(seed, settings);
     world.disk().make_dirs(Path::new("/data"));
     world
 }

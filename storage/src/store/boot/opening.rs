@@ -162,8 +162,9 @@ impl Store {
     pub(in crate::store) fn opened(&mut self, v: usize, now: Now, fx: &mut Fx) {
         self.vols[v].journal.opening = false;
         if self.config.shard == 0 && v == 0 {
-            self.boot.metadata_ready = true;
-            fx.events.push(Event::MetadataReady);
+            if !self.clears_junk(BootStep::MetadataCleared, fx) {
+                self.metadata_ready(fx);
+            }
             return;
         }
         if self
@@ -176,8 +177,31 @@ impl Store {
         }
     }
 
+    pub(super) fn metadata_ready(&mut self, fx: &mut Fx) {
+        self.boot.metadata_ready = true;
+        fx.events.push(Event::MetadataReady);
+    }
+
+    /// Removes the segment files that nothing names, if there are any; `then` follows. A life that
+    /// ended while it began a segment leaves such a file, and the log ends where that segment was
+    /// to begin: the next one gets the same name. So they have to be gone before anything is
+    /// appended, or the new file would be removed in place of the old one.
+    fn clears_junk(&mut self, then: BootStep, fx: &mut Fx) -> bool {
+        let junk = std::mem::take(&mut self.boot.junk);
+        if junk.is_empty() {
+            return false;
+        }
+        let unlinks = junk.into_iter().map(|path| Op::Unlink { path });
+        let script = Script::new().then_all(unlinks.collect()).keep_going();
+        self.run(script, Then::Boot(then), fx);
+        true
+    }
+
     /// Every opening of every shard is durable: old journals may go, unless they are to be kept.
     pub(super) fn released(&mut self, keep: bool, now: Now, fx: &mut Fx) {
+        if self.clears_junk(BootStep::Cleared { keep }, fx) {
+            return;
+        }
         for vol in &mut self.vols {
             vol.journal.low_held = keep;
             vol.pool.open(self.boot.start);
@@ -189,7 +213,7 @@ impl Store {
         } else {
             self.void_gone(fx);
         }
-        for path in std::mem::take(&mut self.boot.junk) {
+        for path in std::mem::take(&mut self.boot.spares) {
             let unlink = Script::new().then(vec![Op::Unlink { path }]).keep_going();
             self.run(unlink, Then::Nothing, fx);
         }
@@ -279,7 +303,7 @@ impl Store {
         let found = outcome.listed.iter().flatten();
         let spares = found.filter(|entry| names::is_spare(&entry.name));
         let paths = spares.map(|entry| folder.join(&entry.name));
-        self.boot.junk.extend(paths);
+        self.boot.spares.extend(paths);
     }
 
     /// Notes what a sync of one of this shard's journals flushes.
