@@ -30,6 +30,13 @@ pub const INFLATED_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// for the next step, so that other requests get their turn in between.
 pub const STEP_INFLATED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes of batches that a start after a kill should have to read again at most, for each shard: a
+/// gigabyte takes about a second. It is no hard bound: with very many busy partitions each still
+/// has a sixteenth of [`CHECKPOINT_BYTES_MAX`].
+pub const RECOVERY_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of batches of one partition that it has to read again even when the power was gone.
+pub const CHECKPOINT_BYTES_MAX: u64 = 16 << 20;
+
 /// Bytes of one read while an internal log is replayed.
 pub const REPLAY_READ_BYTES_MAX: usize = 1 << 20;
 

@@ -16,8 +16,8 @@ use crate::config::layers::{Layers, Static};
 use crate::config::settings::{BrokerSettings, TopicSettings};
 use crate::coordinator::group::GroupSettings;
 use crate::limits::{
-    CONNECTION_IN_BYTES_MAX, CONNECTION_OUT_BYTES_MAX, CONNECTION_REQUESTS_MAX,
-    METADATA_SEGMENT_BYTES_MAX, SEND_BYTES_MAX,
+    CHECKPOINT_BYTES_MAX, CONNECTION_IN_BYTES_MAX, CONNECTION_OUT_BYTES_MAX,
+    CONNECTION_REQUESTS_MAX, METADATA_SEGMENT_BYTES_MAX, RECOVERY_BYTES_MAX, SEND_BYTES_MAX,
 };
 
 use super::endpoints::{Brokers, Endpoint, ShardPorts};
@@ -25,6 +25,9 @@ use super::endpoints::{Brokers, Endpoint, ShardPorts};
 /// A file that is removed gives its blocks back in pieces of so many bytes: a file system that
 /// discards them holds up every sync meanwhile.
 const CLEAR_BYTES: u64 = 64 << 20;
+
+/// Length of the very first file of a journal: a start waits for it.
+const JOURNAL_FIRST_BYTES: u64 = 4 << 20;
 
 /// The settings that hold from start to stop, and the means to resolve the others.
 #[derive(Clone, Debug)]
@@ -54,8 +57,11 @@ impl ShardSettings {
             shard,
             shards: self.shards,
             journal_bytes: self.broker.journal_bytes,
+            journal_first_bytes: JOURNAL_FIRST_BYTES,
             recycle_bytes_max: self.broker.recycle_bytes,
             clear_bytes: CLEAR_BYTES,
+            checkpoint_bytes: CHECKPOINT_BYTES_MAX,
+            replay_bytes: RECOVERY_BYTES_MAX,
             synced_writes: self.synced_writes,
             retention_check_ms: self.broker.retention_check_ms,
         }

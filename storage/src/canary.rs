@@ -66,11 +66,13 @@ pub enum Canary {
     RecycledSpaceTrusted,
     /// A file is recycled while it is written or read.
     RecycleInFlight,
+    /// What is derived from batches is saved before they are durable.
+    SaveBeforeCommit,
 }
 
 impl Canary {
     /// Every deliberate mistake.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AckBeforeFlush,
         Self::FlushJournalOnly,
         Self::NextRoundEarly,
@@ -101,6 +103,7 @@ impl Canary {
         Self::RetireBeforeLogStart,
         Self::RecycledSpaceTrusted,
         Self::RecycleInFlight,
+        Self::SaveBeforeCommit,
     ];
 }
 

@@ -52,7 +52,7 @@ pub fn kind_of(name: &str) -> Option<Kind> {
         ));
     }
     match name {
-        "checkpoint" => Some(Kind::Checkpoint),
+        names::CHECKPOINT | names::RECENT => Some(Kind::Checkpoint),
         "meta" => Some(Kind::Meta),
         _ => None,
     }

@@ -87,10 +87,18 @@ pub struct StoreConfig {
     pub shards: u16,
     /// Size of one journal file in bytes: a multiple of a block.
     pub journal_bytes: u64,
+    /// Size of the very first one, which a start in an empty directory waits for, unless its
+    /// opening takes more.
+    pub journal_first_bytes: u64,
     /// Retired segment files kept for recycling: bytes for batches, per directory and shard.
     pub recycle_bytes_max: u64,
     /// A file that is removed gives its blocks back in pieces of so many bytes.
     pub clear_bytes: u64,
+    /// What is derived from a partition's batches is saved durably after so many bytes of them.
+    pub checkpoint_bytes: u64,
+    /// Bytes that a start after a kill should have to replay at most, all partitions together: what
+    /// is derived from them is saved more often for it, but not durably.
+    pub replay_bytes: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
     /// Each write of a round is made durable by itself, where that takes no more flushes than one

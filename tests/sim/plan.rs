@@ -144,8 +144,11 @@ impl Plan {
             shard,
             shards,
             journal_bytes: self.journal_bytes,
+            journal_first_bytes: self.journal_bytes / 4,
             recycle_bytes_max: self.recycle_bytes_max,
             clear_bytes: 16 << 10,
+            checkpoint_bytes: self.journal_bytes / 2,
+            replay_bytes: self.journal_bytes / 8,
             retention_check_ms: 50,
             synced_writes: self.synced_writes,
         }

@@ -23,6 +23,9 @@ pub(crate) fn journal_dir(dir: &Path) -> PathBuf {
 /// What a partition's checkpoint is called.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
+/// What a newer one is called that is not durable.
+pub(crate) const RECENT: &str = "recent";
+
 pub(crate) fn topics_dir(dir: &Path) -> PathBuf {
     dir.join("topics")
 }
@@ -99,6 +102,10 @@ pub(crate) fn index(dir: &Path, id: &PartitionId, base: i64) -> PathBuf {
 
 pub(crate) fn checkpoint(dir: &Path, id: &PartitionId) -> PathBuf {
     partition(dir, id).join(CHECKPOINT)
+}
+
+pub(crate) fn recent(dir: &Path, id: &PartitionId) -> PathBuf {
+    partition(dir, id).join(RECENT)
 }
 
 /// A file that becomes `path` by a rename once it is complete.

@@ -24,10 +24,6 @@ const OPENING_SLACK: u64 = JOURNAL_BYTES_MIN;
 /// The file that is kept for the next start is at least this share of the others.
 const KEPT_SHARE: u64 = 64;
 
-/// The very first file, which a start waits for, is no longer than this or than its opening takes:
-/// a slow disk writes the zeros of a whole one for longer than all the rest of a start takes.
-const FIRST_BYTES: u64 = 4 << 20;
-
 /// What one partition's full state takes at most: a block of tail, a block of checksums, a head.
 pub(crate) const STATE_BYTES_MAX: u64 = 2 * BLOCK_U64 + 512;
 
@@ -106,14 +102,15 @@ pub(crate) struct Journal {
     pub(crate) broken: Option<String>,
     /// Partitions with a full state in this journal.
     pub(crate) residents: u64,
-    /// Length of new files.
+    /// Length of new files, and of the very first one.
     pub(crate) file_bytes: u64,
+    pub(crate) first_bytes: u64,
     /// The last round acknowledged something: a closing round is due.
     pub(crate) unclosed: bool,
 }
 
 impl Journal {
-    pub(crate) fn new(dir: &Path, shard: u16, file_bytes: u64) -> Self {
+    pub(crate) fn new(dir: &Path, shard: u16, (file_bytes, first_bytes): (u64, u64)) -> Self {
         Self {
             dir: dir.to_owned(),
             shard,
@@ -137,6 +134,7 @@ impl Journal {
             broken: None,
             residents: 0,
             file_bytes: block_floor(file_bytes).max(JOURNAL_BYTES_MIN),
+            first_bytes,
             unclosed: false,
         }
     }
@@ -240,7 +238,11 @@ impl Journal {
             return None;
         }
         if self.chain.is_empty() && self.spare.is_empty() {
-            let first = FIRST_BYTES.max(2 * self.opening_len());
+            // A start waits for it, and a slow disk writes the zeros of a whole one for longer than
+            // all the rest takes. But partitions that another journal knows may need long rounds.
+            let anew = self.residents == 0 || self.shard == names::META_JOURNAL;
+            let first = self.first_bytes.max(2 * self.opening_len());
+            let first = if anew { first } else { self.file_bytes };
             return Some(block_floor(first.min(self.file_bytes)));
         }
         // Made before the one there is becomes too short: news would wait for it.

@@ -10,6 +10,31 @@ use crate::producer::Producers;
 const MAGIC: [u8; 4] = *b"RLCP";
 const VERSION: u16 = 1;
 
+/// How far what is saved of a log's derived state lies behind its end.
+#[derive(Debug, Default)]
+pub(crate) struct Lag {
+    /// Bytes appended since the durable checkpoint.
+    pub(crate) durable: u64,
+    /// Bytes appended since the newest of both.
+    pub(crate) recent: u64,
+    /// Length in bytes of what was saved last.
+    pub(crate) saved_bytes: u64,
+    /// Waits for its end to be durable, and for what is being saved.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// One is being written.
+    pub(crate) saving: bool,
+}
+
+/// A checkpoint as bytes.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// End offset of the log when it was taken.
+    pub(crate) end: i64,
+    pub(crate) bytes: Vec<u8>,
+    /// To be saved durably.
+    pub(crate) durable: bool,
+}
+
 /// Derived state as of one place in the log.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {

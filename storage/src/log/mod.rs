@@ -10,6 +10,7 @@ pub(crate) mod tail;
 use crate::batch::{Admitted, HEADER_LEN, Summary, patch};
 use crate::epochs::Epochs;
 use crate::format::{BLOCK_U64, DATA_START, block_floor};
+use crate::log::checkpoint::Lag;
 use crate::producer::Producers;
 use crate::types::{LogConfig, PartitionId, mix};
 use reactor::buf::Arena;
@@ -63,10 +64,7 @@ pub(crate) struct Log {
     pub(crate) busy: u32,
     /// Tail memory was used since the last look.
     pub(crate) warm: bool,
-    /// Bytes appended since what is derived was saved, and a saved state that waits for its end to
-    /// be durable.
-    pub(crate) appended_since: u64,
-    pub(crate) snapshot: Option<(i64, Vec<u8>)>,
+    pub(crate) lag: Lag,
     pub(crate) epochs: Epochs,
     pub(crate) producers: Producers,
 }
@@ -99,8 +97,7 @@ impl Log {
             deleted: false,
             busy: 0,
             warm: false,
-            appended_since: 0,
-            snapshot: None,
+            lag: Lag::default(),
             epochs: Epochs::default(),
             producers: Producers::default(),
         }
@@ -217,7 +214,8 @@ impl Log {
         self.producers.apply(summary, base, now.wall_ms);
         self.end = base + i64::from(summary.last_offset_delta) + 1;
         self.warm = true;
-        self.appended_since += len as u64;
+        self.lag.durable += len as u64;
+        self.lag.recent += len as u64;
         true
     }
 

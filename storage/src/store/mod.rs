@@ -11,6 +11,7 @@ mod read;
 mod recycle;
 mod restore;
 mod round;
+mod save;
 pub(crate) mod script;
 mod upkeep;
 
@@ -107,6 +108,8 @@ enum Then {
     },
     /// The index of a segment is written.
     Indexed(Slot, i64),
+    /// What is derived from a partition's batches is saved, if nothing failed.
+    Saved(Slot),
     /// What nobody needs any more is removed.
     Cleared,
     /// Nothing depends on it.
@@ -139,6 +142,8 @@ pub struct Store {
     recent_bytes: usize,
     /// Bytes that go to a segment together.
     destage_run: u64,
+    /// See [`save::recent_lag`]; as much bulk may lie between two full states of a partition.
+    recent_lag: u64,
     /// The arena was relieved since the last flush, down to so many bytes if that was possible.
     relieved_to: usize,
     /// The partition that gives up memory next, and those to be destaged for it at the next flush.
@@ -161,16 +166,18 @@ impl Store {
             vols.push(Volume::new(
                 &config.dirs[0],
                 META_JOURNAL,
-                config.journal_bytes / 16,
+                (config.journal_bytes / 16, config.journal_first_bytes / 16),
                 0,
             ));
         }
         for dir in &config.dirs {
-            let (journal, recycle) = (config.journal_bytes, config.recycle_bytes_max);
+            let journal = (config.journal_bytes, config.journal_first_bytes);
+            let recycle = config.recycle_bytes_max;
             vols.push(Volume::new(dir, config.shard, journal, recycle));
         }
         let recent_bytes = upkeep::recent_bytes(&arena, 1);
         let destage_run = pump::destage_run(&arena, 1);
+        let recent_lag = save::recent_lag(&config, 1);
         Self {
             config,
             arena,
@@ -189,6 +196,7 @@ impl Store {
             next_idle: None,
             recent_bytes,
             destage_run,
+            recent_lag,
             relieved_to: usize::MAX,
             relieved: 0,
             hurried: Vec::new(),
@@ -214,6 +222,7 @@ impl Store {
             Then::Kept { slot, base, spare } => self.kept((slot, base, spare), &outcome, now, fx),
             Then::GaveBack { vol } => self.gave_back(vol, now, fx),
             Then::Indexed(slot, base) => self.end_index(slot, base, now, fx),
+            Then::Saved(slot) => self.saved(slot, now, fx),
             Then::Cleared => self.cleared(fx),
             Then::Nothing => {}
         }
@@ -582,7 +591,7 @@ impl Store {
 }
 
 impl Volume {
-    fn new(dir: &Path, shard: u16, journal_bytes: u64, recycle_bytes_max: u64) -> Self {
+    fn new(dir: &Path, shard: u16, journal_bytes: (u64, u64), recycle_bytes_max: u64) -> Self {
         Self {
             dir: dir.to_owned(),
             journal: Journal::new(dir, shard, journal_bytes),

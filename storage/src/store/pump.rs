@@ -12,7 +12,6 @@ use crate::format::segment::{
 };
 use crate::format::{BLOCK_U64, DATA_START, block_ceil, block_floor};
 use crate::log::Log;
-use crate::log::checkpoint::Checkpoint;
 use crate::log::segment::{File, Segment};
 use crate::types::{METADATA, Slot};
 use bytes::Bytes;
@@ -37,9 +36,6 @@ pub(super) fn destage_run(arena: &Arena, warm: usize) -> u64 {
 /// Segments grow by doubling, within these bounds in bytes.
 const GROW_MIN: u64 = 256 * 1024;
 const GROW_MAX: u64 = 64 << 20;
-
-/// What is derived from batches is saved after this many bytes of them.
-pub(crate) const SAVE_DERIVED_AFTER: u64 = 16 << 20;
 
 /// A full directory is tried again after this long, in ms.
 pub(crate) const FULL_RETRY_MS: u64 = 1000;
@@ -295,29 +291,6 @@ impl Store {
         self.pump(slot, now, fx);
     }
 
-    /// Saves what is derived from the batches when much was appended since the last time, as soon
-    /// as all that it rests on is durable.
-    pub(crate) fn save_derived(&mut self, slot: Slot, enough: u64, fx: &mut Fx) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        if log.snapshot.is_none() && log.appended_since >= enough {
-            log.appended_since = 0;
-            log.snapshot = Checkpoint::of(log).map(|bytes| (log.end, bytes));
-        }
-        let on_disk = log
-            .segments
-            .iter()
-            .any(|segment| segment.file != File::Absent);
-        let due = log.snapshot.take_if(|(end, _)| *end <= log.committed_end);
-        let Some((_, bytes)) = due.filter(|_| on_disk) else {
-            return;
-        };
-        let dir = &self.vols[log.vol].dir;
-        let script = Script::replace(names::checkpoint(dir, &log.id), bytes);
-        self.run(script, Then::Nothing, fx);
-    }
-
     /// Gives up segments wholly below the log start.
     pub(crate) fn retire(&mut self, slot: Slot, fx: &mut Fx) {
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
@@ -351,7 +324,7 @@ impl Store {
             return;
         };
         let reading = log.segments.iter().any(|segment| segment.readers > 0);
-        if (log.busy > 0 || reading) && !armed(Canary::RecycleInFlight) {
+        if (log.busy > 0 || reading || log.lag.saving) && !armed(Canary::RecycleInFlight) {
             return;
         }
         if self.keep_files(slot, fx) {
@@ -364,9 +337,14 @@ impl Store {
         };
         let dir = self.vols[log.vol].dir.clone();
         let mut closes = Vec::new();
-        let mut unlinks = vec![Op::Unlink {
-            path: names::checkpoint(&dir, &log.id),
-        }];
+        let mut unlinks = vec![
+            Op::Unlink {
+                path: names::checkpoint(&dir, &log.id),
+            },
+            Op::Unlink {
+                path: names::recent(&dir, &log.id),
+            },
+        ];
         for segment in &log.segments {
             if let File::Open(file) = segment.file {
                 closes.push(Op::Close { file });

@@ -11,7 +11,7 @@ use crate::format::segment::{SUMS_PER_BLOCK, SegmentHeader, decode_sums, pieces,
 use crate::format::{BLOCK_U64, DATA_START, PIECE, block_ceil, names, piece_floor};
 use crate::index::Index;
 use crate::log::Log;
-use crate::log::checkpoint::Checkpoint;
+use crate::log::checkpoint::{Checkpoint, Lag};
 use crate::log::revive::{Piece, Revived, RevivedSegment};
 use crate::log::rope::{Gone, Rope};
 use crate::log::segment::{File, Mark, Segment};
@@ -41,8 +41,9 @@ enum Waits {
     Sums {
         at: usize,
     },
-    CheckpointOpened,
-    CheckpointRead,
+    Checkpoint {
+        durable: bool,
+    },
     Replay(Stage),
 }
 
@@ -61,10 +62,15 @@ pub(crate) struct Restore {
     segments: VecDeque<Segment>,
     epochs: Epochs,
     producers: Producers,
+    /// The checkpoints that lie in the folder and were not read yet: length, and whether it is the
+    /// durable one.
+    checkpoints: Vec<(u64, bool)>,
+    /// The newest that was read and fits the log.
+    checkpoint: Option<Checkpoint>,
     /// Where the replay of batches goes on: segment, position, offset.
     replay: (usize, u64, i64),
-    /// Bytes that were replayed: what is derived from them is saved nowhere.
-    replayed: u64,
+    /// Of what was saved: bytes that were replayed count for what is saved next.
+    lag: Lag,
     /// The next read has to reach this far.
     needed: u64,
     /// Files that nothing names.
@@ -144,8 +150,10 @@ impl Store {
             segments: VecDeque::new(),
             epochs: Epochs::default(),
             producers: Producers::default(),
+            checkpoints: Vec::new(),
+            checkpoint: None,
             replay: (0, DATA_START, 0),
-            replayed: 0,
+            lag: Lag::default(),
             needed: 0,
             junk: Vec::new(),
             closes: Vec::new(),
@@ -163,8 +171,7 @@ impl Store {
             Waits::Headers { bases } => restore.chain(&bases, outcome),
             Waits::Content { at } => restore.contents(at, outcome),
             Waits::Sums { at } => restore.sums(at, outcome),
-            Waits::CheckpointOpened => restore.checkpoint_opened(outcome),
-            Waits::CheckpointRead => restore.checkpoint(outcome),
+            Waits::Checkpoint { durable } => restore.checkpoint(durable, outcome),
             Waits::Replay(stage) => restore.replayed(stage, outcome, now),
         };
         self.follow(restore, next, now, fx);
@@ -229,8 +236,10 @@ impl Store {
         log.state_round = 1;
         log.epochs = restore.epochs;
         log.producers = restore.producers;
-        log.appended_since = restore.replayed;
         let broken = damaged.is_some();
+        if !broken {
+            log.lag = restore.lag;
+        }
         if !broken && !restore.segments.is_empty() {
             log.segments = restore.segments;
         }
@@ -289,6 +298,10 @@ impl Restore {
         let mut bases = Vec::new();
         let mut script = Script::new();
         for entry in outcome.listed.iter().flatten() {
+            let durable = entry.name == names::CHECKPOINT;
+            if (durable || entry.name == names::RECENT) && entry.len <= CHECKPOINT_BYTES_MAX {
+                self.checkpoints.push((entry.len, durable));
+            }
             if let Some((base, "log")) = names::parse_segment(&entry.name) {
                 bases.push(base);
                 self.modified_ms.insert(base, entry.modified_ms);
@@ -538,42 +551,62 @@ impl Restore {
         if self.segments.len() == 1 && first.written() == DATA_START {
             return Next::Replay;
         }
-        let path = names::checkpoint(&self.dir, &self.revived.id);
-        let open = Op::Open {
-            path,
-            mode: OpenMode::Read,
-            direct: false,
-        };
-        Next::Run(Script::new().then(vec![open]), Waits::CheckpointOpened)
+        // The durable one first: the other may hold what is newer, and says how much.
+        self.checkpoints.sort_by_key(|(_, durable)| *durable);
+        self.read_checkpoint()
     }
 
-    fn checkpoint_opened(&mut self, outcome: &Outcome) -> Next {
-        let Some(opened) = outcome
-            .opened
-            .filter(|opened| opened.len <= CHECKPOINT_BYTES_MAX)
-        else {
-            return Next::Replay;
+    fn read_checkpoint(&mut self) -> Next {
+        let Some((len, durable)) = self.checkpoints.pop() else {
+            return self.replay_from_checkpoint();
+        };
+        let path = if durable {
+            names::checkpoint(&self.dir, &self.revived.id)
+        } else {
+            names::recent(&self.dir, &self.revived.id)
         };
         let script = Script::new()
-            .then(vec![Op::Read {
-                file: opened.file,
-                pos: 0,
-                len: opened.len as u32,
+            .then(vec![Op::Open {
+                path,
+                mode: OpenMode::Read,
+                direct: false,
             }])
-            .then(vec![Op::Close { file: opened.file }])
-            .keep_going();
-        Next::Run(script, Waits::CheckpointRead)
+            .then(vec![Op::Read {
+                file: OPENED,
+                pos: 0,
+                len: len as u32,
+            }])
+            .then(vec![Op::Close { file: OPENED }]);
+        Next::Run(script, Waits::Checkpoint { durable })
     }
 
-    fn checkpoint(&mut self, outcome: &Outcome) -> Next {
-        let read = outcome
-            .reads
-            .first()
-            .and_then(|bytes| Checkpoint::decode(bytes));
-        let usable = read.filter(|known| known.end <= self.revived.end);
-        if let Some(known) = usable
+    /// One that cannot be read is as good as none.
+    fn checkpoint(&mut self, durable: bool, outcome: &Outcome) -> Next {
+        let read = outcome.reads.first();
+        let known = read.and_then(|bytes| Checkpoint::decode(bytes));
+        let newest = self.checkpoint.as_ref().map_or(0, |best| best.end);
+        let fits = |known: &Checkpoint| {
+            let of = self.segments.iter().find(|s| s.base == known.base);
+            let written = of.is_some_and(|segment| segment.end >= known.pos);
+            written && known.end <= self.revived.end && known.end > newest
+        };
+        if let Some(known) = known.filter(fits) {
+            if !durable {
+                let same = |best: &&Checkpoint| best.base == known.base;
+                let from = self.checkpoint.as_ref().filter(same);
+                let from = from.map_or(DATA_START, |best| best.pos);
+                self.lag.durable = known.pos.saturating_sub(from);
+            }
+            self.lag.saved_bytes = read.map_or(0, Bytes::len) as u64;
+            self.checkpoint = Some(known);
+        }
+        self.read_checkpoint()
+    }
+
+    /// Goes on from the newest checkpoint, if there is one.
+    fn replay_from_checkpoint(&mut self) -> Next {
+        if let Some(known) = self.checkpoint.take()
             && let Some(at) = self.segments.iter().position(|s| s.base == known.base)
-            && self.segments[at].end >= known.pos
         {
             self.replay = (at, known.pos, known.end);
             self.epochs = known.epochs;
@@ -690,7 +723,8 @@ impl Restore {
             segment.note(pos, len, &summary, 0, now.wall_ms);
             self.epochs.assign(summary.leader_epoch, offset);
             self.producers.apply(&summary, offset, now.wall_ms);
-            self.replayed += batch.end - pos;
+            self.lag.durable += batch.end - pos;
+            self.lag.recent += batch.end - pos;
             pos = batch.end;
             offset = summary.last_offset() + 1;
         }

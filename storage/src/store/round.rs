@@ -3,6 +3,7 @@
 use super::api::{Event, Fx};
 use super::extent::{DurableBy, WrittenExtent, make_durable};
 use super::pump::aligned;
+use super::save::Occasion;
 use super::script::{Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
@@ -20,9 +21,6 @@ use reactor::op::{ErrorKind, Now, Op};
 /// How long news gather that nobody waits for, in ms: those of partitions that are durable enough
 /// in memory.
 const GATHER_MS: u64 = 10;
-
-/// Bulk that a partition may put between two of its full states: what recovery has to check.
-const BULK_BETWEEN_STATES_MAX: u64 = 16 << 20;
 
 /// How far a round brings one partition.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +52,8 @@ pub(super) struct Draft {
     writes: Vec<Op>,
     /// At a stop: nothing is left to say after it.
     is_last: bool,
+    /// Bulk in bytes that a partition may put between two of its full states: a start reads it.
+    lag_max: u64,
     end: RoundEnd,
 }
 
@@ -88,7 +88,7 @@ impl Store {
         }
         // What a round takes is not in the list any more when the step ends.
         self.report_memory(v, fx);
-        let mut draft = Draft::new(v, &self.vols[v].journal);
+        let mut draft = Draft::new(v, &self.vols[v].journal, self.recent_lag);
         // What is asked of partitions meanwhile must not begin another round.
         self.vols[v].drafting = true;
         let Some(mends) = self.draft_failed(v, &mut draft, fx) else {
@@ -184,7 +184,7 @@ impl Store {
             self.prepare_file(v, fx);
             return None;
         }
-        *draft = Draft::new(v, &self.vols[v].journal);
+        *draft = Draft::new(v, &self.vols[v].journal, self.recent_lag);
         self.draft_failed(v, draft, fx)
     }
 
@@ -364,7 +364,7 @@ impl Store {
                 fx.events.push(Event::Durable { slot, end_offset });
             }
             self.trim_recent(slot);
-            self.save_derived(slot, super::pump::SAVE_DERIVED_AFTER, fx);
+            self.save_derived(slot, Occasion::Round, fx);
             self.retire(slot, fx);
             self.pump(slot, now, fx);
         }
@@ -407,13 +407,14 @@ impl Store {
 }
 
 impl Draft {
-    fn new(vol: usize, journal: &crate::journal::Journal) -> Self {
+    fn new(vol: usize, journal: &crate::journal::Journal, lag_max: u64) -> Self {
         Self {
             bytes: vec![0; ROUND_HEADER_LEN],
             limit: journal.round_max().min(journal.room()) as usize,
             restated: Vec::new(),
             writes: Vec::new(),
             is_last: false,
+            lag_max,
             end: RoundEnd {
                 vol,
                 sequence: journal.sequence,
@@ -452,8 +453,8 @@ impl Draft {
 
     /// Adds what the partition has to say.
     fn news(&mut self, slot: Slot, log: &mut Log, bulk_min: u64) -> Fit {
-        let needs_state = log.state_round == 0
-            || (log.bulk_since_state > BULK_BETWEEN_STATES_MAX && log.is_settled());
+        let needs_state =
+            log.state_round == 0 || (log.bulk_since_state > self.lag_max && log.is_settled());
         if needs_state && !self.restated.contains(&slot) && !self.state(slot, log, self.limit) {
             return Fit::Full;
         }

@@ -3,6 +3,7 @@
 
 use super::api::{Event, Fx, ReadError};
 use super::pump::destage_run;
+use super::save::{Occasion, recent_lag};
 use super::script::Script;
 use super::{ARENA_RESERVE, CLOSE_AFTER_MS, Store, Then};
 use crate::log::Log;
@@ -14,9 +15,6 @@ use reactor::op::{Mono, Now, Op};
 
 /// Memory of idle partitions is looked after this often, in ms.
 const IDLE_CHECK_MS: u64 = 5_000;
-
-/// A stop saves what is derived from more than this many bytes of batches.
-const SAVE_AT_STOP_AFTER: u64 = 64 * 1024;
 
 /// Recent bytes kept in memory for readers of the tails take this share of the arena: the rest is
 /// for what is on its way to the disk, and memory that is used again soon is still in the caches.
@@ -89,6 +87,8 @@ impl Store {
         let warm = self.logs.iter().flatten().filter(|log| log.warm).count();
         self.recent_bytes = recent_bytes(&self.arena, warm);
         self.destage_run = destage_run(&self.arena, warm);
+        self.recent_lag = recent_lag(&self.config, warm);
+        self.save_idle(fx);
         for log in self.logs.iter_mut().flatten() {
             let may_let_go = log.may_let_go();
             if std::mem::take(&mut log.warm) {
@@ -340,9 +340,8 @@ impl Store {
 
     fn save_all_derived(&mut self, v: usize, fx: &mut Fx) {
         for at in 0..self.logs.len() {
-            if let Some(log) = self.logs[at].as_mut().filter(|log| log.vol == v) {
-                log.snapshot = None;
-                self.save_derived(Slot(at as u32), SAVE_AT_STOP_AFTER, fx);
+            if self.logs[at].as_ref().is_some_and(|log| log.vol == v) {
+                self.save_derived(Slot(at as u32), Occasion::Stop, fx);
             }
         }
     }

@@ -143,19 +143,103 @@ fn what_a_start_replayed_counts_for_what_is_saved() {
         ..Plan::default()
     };
     let mut world = new_world();
-    let saved = |world: &mut World<Shell>| {
+    let durable = |world: &mut World<Shell>| {
         world.pass(1_000_000_000);
-        let topics = Path::new("/data/topics");
-        let topic = topics.join(&world.disk().names(topics)[0]);
-        let names = world.disk().names(topic.join("0"));
-        names.iter().any(|name| name == "checkpoint")
+        saved(world).contains(&"checkpoint".to_owned())
     };
     live(&mut world, plan);
-    assert!(!saved(&mut world));
+    assert!(!durable(&mut world));
     world.kill();
     world.pass(5_000_000_000);
     live(&mut world, plan);
-    assert!(saved(&mut world));
+    assert!(durable(&mut world));
+}
+
+#[test]
+fn a_stop_saves_what_its_start_replayed() {
+    let plan = Plan {
+        journal_bytes: 8 << 20,
+        appends: 80,
+        bytes: |_| 128 << 10,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.kill();
+    world.pass(5_000_000_000);
+    live(&mut world, Plan { appends: 0, ..plan });
+    assert!(!saved(&mut world).contains(&"checkpoint".to_owned()));
+    world.machine_mut(ShardId(0)).stop();
+    world.pass(1_000_000_000);
+    assert!(saved(&mut world).contains(&"checkpoint".to_owned()));
+}
+
+/// The files of the first partition.
+fn saved(world: &mut World<Shell>) -> Vec<String> {
+    let topics = Path::new("/data/topics");
+    let Some(topic) = world.disk().names(topics).pop() else {
+        return Vec::new();
+    };
+    world.disk().names(topics.join(topic).join("0"))
+}
+
+/// Four partitions with 8 MiB each, killed: bytes that the next start reads. Before it begins,
+/// `happens`.
+fn read_after_a_kill(replay_bytes: u64, happens: fn(&mut World<Shell>)) -> u64 {
+    let plan = Plan {
+        partitions: 4,
+        journal_bytes: 1 << 20,
+        appends: 256,
+        bytes: |_| 128 << 10,
+        replay_bytes,
+        ..Plan::default()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.kill();
+    world.pass(5_000_000_000);
+    happens(&mut world);
+    let next = Plan { appends: 0, ..plan };
+    let shell = live(&mut world, next);
+    for index in 0..4 {
+        assert_eq!(shell.end_of(id(index)), Some(64));
+    }
+    shell.bytes_read
+}
+
+#[test]
+fn a_start_after_a_kill_reads_only_what_came_of_late() {
+    let all = read_after_a_kill(256 << 20, |_| ());
+    let late = read_after_a_kill(1 << 20, |_| ());
+    assert!(all > 32 << 20, "{all} bytes read");
+    assert!(late < 12 << 20, "{late} bytes read");
+}
+
+/// It is written over itself and not synced, so that a part of it may be lost.
+#[test]
+fn what_is_left_of_a_damaged_recent_checkpoint_is_not_believed() {
+    let whole = read_after_a_kill(1 << 20, |_| ());
+    let damaged = read_after_a_kill(1 << 20, |world| {
+        assert!(saved(world).contains(&"recent".to_owned()));
+        let topics = Path::new("/data/topics");
+        let topic = topics.join(&world.disk().names(topics)[0]);
+        world.disk().damage(topic.join("0/recent"), 100, 1);
+    });
+    assert!(damaged > whole + (6 << 20), "{damaged} bytes read, {whole}");
+}
+
+#[test]
+fn a_partition_that_comes_to_rest_is_saved() {
+    let mut world = new_world();
+    let plan = Plan {
+        appends: 8,
+        bytes: |_| 128 << 10,
+        ..Plan::default()
+    };
+    live(&mut world, plan);
+    assert!(!saved(&mut world).contains(&"recent".to_owned()));
+    world.pass(20_000_000_000);
+    assert!(saved(&mut world).contains(&"recent".to_owned()));
 }
 
 /// A life may end when it has made the file of a segment and nothing names it yet. The next one

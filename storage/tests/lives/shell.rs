@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     /// Appends go to the metadata's own partition instead.
     pub(crate) metadata: bool,
     pub(crate) journal_bytes: u64,
+    pub(crate) journal_first_bytes: u64,
     pub(crate) appends: usize,
     /// Length of the append that comes when so many are left.
     pub(crate) bytes: fn(usize) -> usize,
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) segment_bytes: u64,
     pub(crate) retention_bytes: Option<u64>,
     pub(crate) retention_check_ms: u64,
+    pub(crate) replay_bytes: u64,
 }
 
 impl Default for Plan {
@@ -42,6 +44,7 @@ impl Default for Plan {
             partitions: 1,
             metadata: false,
             journal_bytes: 1 << 20,
+            journal_first_bytes: 4 << 20,
             appends: 0,
             bytes: |_| 1_000,
             recycle_bytes_max: 0,
@@ -50,6 +53,7 @@ impl Default for Plan {
             segment_bytes: 1 << 30,
             retention_bytes: None,
             retention_check_ms: 300_000,
+            replay_bytes: 256 << 20,
         }
     }
 }
@@ -119,16 +123,19 @@ pub(crate) struct Shell {
     plan: Plan,
     /// The partitions of this shard.
     own: Vec<PartitionId>,
+    stops: bool,
     started: bool,
     pub(crate) ready: bool,
     pub(crate) failed: Option<String>,
     /// Appends to come, and whether one is under way.
-    left: usize,
+    pub(crate) left: usize,
     waiting: bool,
     /// When to try an append for which the memory did not suffice.
     again: Option<Mono>,
     pub(crate) acknowledged: usize,
     /// Syncs of files that were asked for.
+    /// Bytes of all reads of files.
+    pub(crate) bytes_read: u64,
     pub(crate) syncs: usize,
     /// Folders that were made, two for each segment file, and the most of them in one step.
     pub(crate) folders: usize,
@@ -165,8 +172,11 @@ impl Shell {
             shard,
             shards: plan.shards,
             journal_bytes: plan.journal_bytes,
+            journal_first_bytes: plan.journal_first_bytes,
             recycle_bytes_max: plan.recycle_bytes_max,
             clear_bytes: CLEAR_BYTES,
+            checkpoint_bytes: 16 << 20,
+            replay_bytes: plan.replay_bytes,
             retention_check_ms: plan.retention_check_ms,
             synced_writes: plan.synced_writes,
         };
@@ -181,12 +191,14 @@ impl Shell {
             left: if own.is_empty() { 0 } else { plan.appends },
             own,
             started: false,
+            stops: false,
             ready: false,
             failed: None,
             waiting: false,
             again: None,
             acknowledged: 0,
             syncs: 0,
+            bytes_read: 0,
             folders: 0,
             folders_max: 0,
             truncates: 0,
@@ -224,6 +236,11 @@ impl Shell {
             Letter::Store(mail) => self.store.on_mail(0, mail, now, fx),
             Letter::Alive => self.store.set_alive(&alive(&self.plan), now, fx),
         }
+    }
+
+    /// Stops at its next step.
+    pub(crate) fn stop(&mut self) {
+        self.stops = true;
     }
 
     /// So many more appends are to come.
@@ -310,6 +327,9 @@ impl Machine for Shell {
             }
         }
         self.store.tick(now, &mut fx);
+        if std::mem::take(&mut self.stops) {
+            self.store.stop(now, &mut fx);
+        }
         loop {
             self.append_next(now);
             self.store.flush(now, &mut fx);
@@ -322,6 +342,11 @@ impl Machine for Shell {
         }
         let asked = |kind: fn(&Op) -> bool| fx.ops.iter().filter(|(_, op)| kind(op)).count();
         self.syncs += asked(|op| matches!(op, Op::Sync { .. }));
+        let read = fx.ops.iter().map(|(_, op)| match op {
+            Op::Read { len, .. } => u64::from(*len),
+            _ => 0,
+        });
+        self.bytes_read += read.sum::<u64>();
         let folders = asked(|op| matches!(op, Op::CreateDir { .. }));
         self.folders += folders;
         self.folders_max = self.folders_max.max(folders);

@@ -52,7 +52,7 @@ impl Store {
             .file_name()
             .and_then(|name| names::parse_topic(name.to_str()?));
         for entry in outcome.listed.iter().flatten() {
-            if entry.name == names::CHECKPOINT {
+            if [names::CHECKPOINT, names::RECENT].contains(&entry.name.as_str()) {
                 let why = format!(
                     "{} holds data, but no journal says where it ends: a journal is missing or \
                      damaged. Restore the folders `journal` from a backup, or remove that folder \
