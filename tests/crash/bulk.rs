@@ -3,12 +3,13 @@
 //! ask for. Here there is nothing else: a round that syncs too little loses it.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::Plan;
 use crate::broker::{Broker, fresh};
@@ -22,6 +23,11 @@ const PARTITIONS: i32 = 8;
 /// Of every record: it goes to its segment at once, past the journal.
 const RECORD_BYTES: usize = 48_000;
 const LIMIT: Duration = Duration::from_secs(60);
+/// If each partition had a round of its own, it would take a flush of its segment and one of the
+/// journal.
+const ALONE: u64 = 2 * PARTITIONS as u64;
+/// So often it is tried until what comes before a cut has shared its rounds.
+const TRIES_MAX: usize = 40;
 /// What was sent is on its way by then; if not, rounds are smaller.
 const ARRIVE: Duration = Duration::from_millis(30);
 
@@ -38,12 +44,10 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     let fuse = Fuse(at);
     let image = fuse.0.join(crate::disk::NAME);
     let mounted = Mounted::new(&image, work.join("disk"), true, UNTIMED)?;
-    let mut result = Ok(());
-    for synced_writes in [false, true] {
+    let result = [false, true].into_iter().try_for_each(|synced_writes| {
         let data = mounted.at.join(format!("synced-{synced_writes}"));
-        let one = cuts(plan, (&work, &data), &disk, synced_writes, &mut chance);
-        result = result.and(one);
-    }
+        cuts(plan, (&work, &data), &disk, synced_writes, &mut chance)
+    });
     drop(mounted);
     drop(fuse);
     if result.is_ok() {
@@ -66,16 +70,24 @@ fn cuts(
     ];
     let mut broker = Broker::start_with(&of, 1, &settings);
     broker.listening()?;
-    let producer: BaseProducer = client(&of.address())
+    let producer: BaseProducer<Delivered> = client(&of.address())
         .set("linger.ms", "0")
         .set("message.max.bytes", "1000000")
-        .create()
+        .set("enable.idempotence", "true")
+        .create_with_context(Delivered::default())
         .map_err(|error| error.to_string())?;
     let mut sent = 0;
     for copy in 0..plan.bulk {
         // The segments are made and have room, so that nothing but records is written at the end.
-        for _ in 0..chance.within(3, 8) {
+        let mut flushes = Vec::new();
+        let rounds = chance.within(3, 8) as usize;
+        while flushes.len() < rounds || flushes.last() >= Some(&ALONE) {
+            if flushes.len() == TRIES_MAX {
+                return Err(format!("no round was shared: {flushes:?} flushes"));
+            }
+            let before = disk.flushes();
             everywhere(&producer, sent, &broker)?;
+            flushes.push(disk.flushes() - before);
             sent += 1;
         }
         broker.signal("STOP");
@@ -96,7 +108,8 @@ fn cuts(
         let (unflushed, kept) = (cut.unflushed, cut.kept);
         println!(
             "copy {copy}, synced.writes={synced_writes}: {sent} records in each of {PARTITIONS} \
-             partitions are there; of {unflushed} blocks that were not flushed, {kept} were kept"
+             partitions are there; of {unflushed} blocks that were not flushed, {kept} were kept; \
+             {flushes:?} flushes"
         );
     }
     broker.kill()
@@ -108,8 +121,12 @@ fn value(partition: i32, number: usize) -> Vec<u8> {
 }
 
 /// Sends one record to every partition, and waits until all are acknowledged. The broker finds them
-/// all at once, so that they share a round.
-fn everywhere(producer: &BaseProducer, number: usize, broker: &Broker) -> Result<(), String> {
+/// all at once, so that they share a round: how many flushes it took tells.
+fn everywhere(
+    producer: &BaseProducer<Delivered>,
+    number: usize,
+    broker: &Broker,
+) -> Result<(), String> {
     broker.signal("STOP");
     for partition in 0..PARTITIONS {
         let value = value(partition, number);
@@ -119,10 +136,33 @@ fn everywhere(producer: &BaseProducer, number: usize, broker: &Broker) -> Result
     }
     producer.poll(ARRIVE);
     broker.signal("CONT");
-    producer.flush(LIMIT).map_err(|error| error.to_string())
+    producer.flush(LIMIT).map_err(|error| error.to_string())?;
+    match producer.context().refused.lock() {
+        Ok(refused) if refused.is_empty() => Ok(()),
+        Ok(refused) => Err(format!("not acknowledged: {refused:?}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
-/// Each partition holds that many records, as they were sent.
+/// What was refused: it is not expected to be there.
+#[derive(Default)]
+struct Delivered {
+    refused: Mutex<Vec<String>>,
+}
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let (Err((error, _)), Ok(mut refused)) = (result, self.refused.lock()) {
+            refused.push(error.to_string());
+        }
+    }
+}
+
+/// Each partition holds that many records, as they were sent, and no more.
 fn all_there(address: &str, count: usize) -> Result<(), String> {
     let consumer: BaseConsumer = client(address)
         .set("group.id", "bulk")
@@ -150,6 +190,15 @@ fn all_there(address: &str, count: usize) -> Result<(), String> {
             return Err(format!("something else is at {place:?}"));
         }
         *found += 1;
+    }
+    for partition in 0..PARTITIONS {
+        let marks = consumer.fetch_watermarks(TOPIC, partition, LIMIT);
+        let (_, end) = marks.map_err(|error| error.to_string())?;
+        if end != count as i64 {
+            return Err(format!(
+                "partition {partition} ends at {end}, not at {count}"
+            ));
+        }
     }
     Ok(())
 }

@@ -173,15 +173,17 @@ fn cuts(
         sleep(Duration::from_millis(chance.within(300, 2_500)));
         let copy = work.join("copy.img");
         broker.signal("STOP");
-        if disk.is_none() {
-            sleep(SETTLE);
-        }
-        let known = lock(&load.world).clone();
         let flushes = disk.map_or(0, Disk::flushes);
         let cut = match disk {
             Some(disk) => disk.cut(work, &copy, chance).map(Some),
-            None => system("cp", &["--sparse=always", text(image), text(&copy)]).map(|_| None),
+            None => {
+                sleep(SETTLE);
+                system("cp", &["--sparse=always", text(image), text(&copy)]).map(|_| None)
+            }
         };
+        // What was acknowledged before the stop is still on its way to the clients: it counts.
+        sleep(SETTLE);
+        let known = lock(&load.world).clone();
         broker.signal("CONT");
         if let Some(cut) = cut? {
             sums.unflushed += cut.unflushed;
