@@ -126,8 +126,9 @@ fn generator(workload: &Workload, run: &Run, add: &mut impl FnMut(bool, String))
     if open && own > LATE_US {
         let advice = match much_stolen(run) {
             Some(_) => {
-                "The host of this machine took the cores meanwhile: use one that has its own, or \
-                 ask for a lower rate or larger batches."
+                "The host of this machine took the cores meanwhile, which may be why: use one \
+                 that has its own. Or give the generator a core of its own, more threads, or ask \
+                 for a lower rate."
             }
             None => "Give it a core of its own, more threads, or ask for a lower rate.",
         };

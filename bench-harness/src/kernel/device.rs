@@ -116,7 +116,12 @@ pub(super) fn has_journal(path: &Path) -> Option<bool> {
     let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
     let folder = Path::new("/sys/fs/ext4").join(device.file_name()?);
     let task = fs::read_to_string(folder.join("journal_task")).ok()?;
-    Some(task.trim() != "<none>")
+    Some(names_a_task(&task))
+}
+
+/// What ext4 says in `journal_task`: the thread that commits, by number, if there is one.
+fn names_a_task(text: &str) -> bool {
+    text.trim() != "<none>"
 }
 
 #[cfg(test)]
@@ -133,6 +138,12 @@ mod tests {
         };
         assert_eq!(traffic(text), Some(expected));
         assert_eq!(traffic("1 2 3"), None, "older kernels have no flushes");
+    }
+
+    #[test]
+    fn an_ext4_without_a_journal_has_no_task_for_it() {
+        assert!(names_a_task("262\n"));
+        assert!(!names_a_task("<none>\n"));
     }
 
     #[test]
