@@ -32,7 +32,7 @@ pub const STEP_INFLATED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Bytes of batches that a start after a kill should have to read again at most, for each shard: a
 /// gigabyte takes about a second. It is no hard bound: with very many busy partitions each still
-/// has a sixteenth of [`CHECKPOINT_BYTES_MAX`].
+/// has a quarter of [`CHECKPOINT_BYTES_MAX`].
 pub const RECOVERY_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of batches of one partition that it has to read again even when the power was gone.
 pub const CHECKPOINT_BYTES_MAX: u64 = 16 << 20;

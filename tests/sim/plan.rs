@@ -148,7 +148,7 @@ impl Plan {
             recycle_bytes_max: self.recycle_bytes_max,
             clear_bytes: 16 << 10,
             checkpoint_bytes: self.journal_bytes / 2,
-            replay_bytes: self.journal_bytes / 8,
+            replay_bytes: self.journal_bytes / 4,
             retention_check_ms: 50,
             synced_writes: self.synced_writes,
         }

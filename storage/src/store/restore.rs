@@ -241,7 +241,9 @@ impl Store {
             log.lag = restore.lag;
         }
         if !broken && !restore.segments.is_empty() {
+            // Nearly all partitions have one segment, and room for four costs a kilobyte.
             log.segments = restore.segments;
+            log.segments.shrink_to_fit();
         }
         log.date_segments(&restore.modified_ms, now);
         let active = log.active();

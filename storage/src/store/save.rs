@@ -19,8 +19,9 @@ use bytes::Bytes;
 use reactor::op::{Now, Op, OpenMode};
 use std::path::PathBuf;
 
-/// The recent file is never written for less than this share of what a durable one is for.
-const RECENT_SHARE: u64 = 16;
+/// The recent file is never written for less than this share of what a durable one is for: where
+/// there are very many partitions, making so many files costs more than it saves.
+const RECENT_SHARE: u64 = 4;
 
 /// Nor for less than so many times its own length.
 const RECENT_WEIGHT: u64 = 8;

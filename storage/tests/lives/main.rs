@@ -183,13 +183,13 @@ fn saved(world: &mut World<Shell>) -> Vec<String> {
     world.disk().names(topics.join(topic).join("0"))
 }
 
-/// Four partitions with 8 MiB each, killed: bytes that the next start reads. Before it begins,
+/// Four partitions with 15 MiB each, killed: bytes that the next start reads. Before it begins,
 /// `happens`.
 fn read_after_a_kill(replay_bytes: u64, happens: fn(&mut World<Shell>)) -> u64 {
     let plan = Plan {
         partitions: 4,
         journal_bytes: 1 << 20,
-        appends: 256,
+        appends: 480,
         bytes: |_| 128 << 10,
         replay_bytes,
         ..Plan::default()
@@ -202,7 +202,7 @@ fn read_after_a_kill(replay_bytes: u64, happens: fn(&mut World<Shell>)) -> u64 {
     let next = Plan { appends: 0, ..plan };
     let shell = live(&mut world, next);
     for index in 0..4 {
-        assert_eq!(shell.end_of(id(index)), Some(64));
+        assert_eq!(shell.end_of(id(index)), Some(120));
     }
     shell.bytes_read
 }
@@ -211,8 +211,8 @@ fn read_after_a_kill(replay_bytes: u64, happens: fn(&mut World<Shell>)) -> u64 {
 fn a_start_after_a_kill_reads_only_what_came_of_late() {
     let all = read_after_a_kill(256 << 20, |_| ());
     let late = read_after_a_kill(1 << 20, |_| ());
-    assert!(all > 32 << 20, "{all} bytes read");
-    assert!(late < 12 << 20, "{late} bytes read");
+    assert!(all > 60 << 20, "{all} bytes read");
+    assert!(late < 24 << 20, "{late} bytes read");
 }
 
 /// It is written over itself and not synced, so that a part of it may be lost.

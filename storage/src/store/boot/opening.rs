@@ -239,6 +239,9 @@ impl Store {
         let partitions = logs.filter_map(|(at, log)| recovered(at, log.as_ref()?, unclean));
         let partitions = partitions.collect();
         let start_number = self.boot.start;
+        // What grows with the number of partitions, and only a start needs.
+        self.boot.configs = HashMap::new();
+        self.boot.moved = HashSet::new();
         fx.events.push(Event::Ready(RecoveryReport {
             unclean,
             start_number,
