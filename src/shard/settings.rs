@@ -26,6 +26,9 @@ use super::endpoints::{Brokers, Endpoint, ShardPorts};
 /// discards them holds up every sync meanwhile.
 const CLEAR_BYTES: u64 = 64 << 20;
 
+/// Full blocks go to a segment in runs of so many bytes, or up to four times as many.
+const DESTAGE_BYTES: u64 = 64 << 10;
+
 /// Length of the very first file of a journal: a start waits for it.
 const JOURNAL_FIRST_BYTES: u64 = 4 << 20;
 
@@ -60,6 +63,7 @@ impl ShardSettings {
             journal_first_bytes: JOURNAL_FIRST_BYTES,
             recycle_bytes_max: self.broker.recycle_bytes,
             clear_bytes: CLEAR_BYTES,
+            destage_bytes: DESTAGE_BYTES,
             checkpoint_bytes: CHECKPOINT_BYTES_MAX,
             replay_bytes: RECOVERY_BYTES_MAX,
             synced_writes: self.synced_writes,

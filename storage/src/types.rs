@@ -94,6 +94,9 @@ pub struct StoreConfig {
     pub recycle_bytes_max: u64,
     /// A file that is removed gives its blocks back in pieces of so many bytes.
     pub clear_bytes: u64,
+    /// Full blocks go to a segment in runs of at least so many bytes, unless space is wanted, and
+    /// of up to four times as many where few partitions are written to; a multiple of a block.
+    pub destage_bytes: u64,
     /// What is derived from a partition's batches is saved durably after so many bytes of them.
     pub checkpoint_bytes: u64,
     /// Bytes that a start after a kill should have to replay at most, all partitions together: what

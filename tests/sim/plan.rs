@@ -147,6 +147,12 @@ impl Plan {
         } else {
             16 << 20
         };
+        // Few blocks at a time, and segments that are one run.
+        let destage_bytes = if self.journal_bytes.is_power_of_two() {
+            4 << 10
+        } else {
+            64 << 10
+        };
         StoreConfig {
             dirs: self.dirs.clone(),
             shard,
@@ -155,6 +161,7 @@ impl Plan {
             journal_first_bytes: self.journal_bytes / 4,
             recycle_bytes_max: self.recycle_bytes_max,
             clear_bytes: 16 << 10,
+            destage_bytes,
             checkpoint_bytes,
             replay_bytes: checkpoint_bytes / 2,
             retention_check_ms: 50,

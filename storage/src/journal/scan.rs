@@ -31,6 +31,8 @@ pub(crate) struct FileScan {
     /// The bytes that the read under way was to bring at least.
     asked: u64,
     pub(crate) rounds: Vec<FoundRound>,
+    /// Where the last of them lies, and all of its bytes.
+    pub(crate) last: Option<(u64, Bytes)>,
     /// Looking for rounds behind one that does not check, up to here.
     beyond: Option<u64>,
     /// A round lies behind one that does not check.
@@ -48,6 +50,7 @@ impl FileScan {
             at: 0,
             asked: 0,
             rounds: Vec::new(),
+            last: None,
             beyond: None,
             broken: false,
         }
@@ -83,6 +86,8 @@ impl FileScan {
                         return None;
                     }
                     self.rounds.push(FoundRound { header, entries });
+                    let end = (offset + len as usize).min(bytes.len());
+                    self.last = Some((self.at, bytes.slice(offset..end)));
                     self.at += len;
                     continue;
                 }

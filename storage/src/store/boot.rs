@@ -3,6 +3,7 @@
 
 use super::api::{Event, Fx, RecoveredPartition, RecoveryReport};
 use super::mail::{Letter, StoreMail};
+use super::pump::aligned;
 use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
@@ -10,7 +11,7 @@ use crate::format::meta::Meta;
 use crate::format::names::{self, META_JOURNAL};
 use crate::format::round::{CLEAN, Entry};
 use crate::format::segment::SegmentHeader;
-use crate::format::{BLOCK_U64, VERSION};
+use crate::format::{BLOCK_U64, VERSION, block_ceil};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
 use crate::log::revive::{Revived, drop_last_rounds, replay};
@@ -463,22 +464,44 @@ impl Store {
     }
 
     /// The last round of a process that was killed can be read, and may still be in a cache. What
-    /// this start writes behind it must not outlive it (rule 21).
+    /// this start writes behind it must not outlive it (rule 21). A sync alone would not tell that
+    /// one before it has failed, and lost it: so it is written again.
     fn sync_journals(&mut self, now: Now, fx: &mut Fx) {
-        let newest = |journal: &ScannedJournal| {
+        let (mut writes, mut syncs) = (Vec::new(), Vec::new());
+        for journal in &self.boot.journals {
             let last = |scan: &FileScan| scan.rounds.last().map(|round| round.header);
             let scans = journal.files.iter();
             let newest =
                 scans.max_by_key(|scan| last(scan).map(|last| (last.start, last.sequence)));
-            let newest =
-                newest.filter(|scan| last(scan).is_some_and(|last| last.flags & CLEAN == 0));
-            newest.map(|scan| Op::Sync { file: scan.file })
-        };
-        let syncs: Vec<Op> = self.boot.journals.iter().filter_map(newest).collect();
+            let unclean = |scan: &&FileScan| last(scan).is_some_and(|last| last.flags & CLEAN == 0);
+            let Some(scan) = newest.filter(unclean) else {
+                continue;
+            };
+            let file = scan.file;
+            if let Some((pos, bytes)) = &scan.last {
+                let mut round = bytes.to_vec();
+                round.resize(block_ceil(round.len() as u64) as usize, 0);
+                writes.push(Op::Write {
+                    file,
+                    pos: *pos,
+                    parts: vec![aligned(&round)],
+                    sync: false,
+                });
+            }
+            syncs.push(Op::Sync { file });
+        }
+        for scan in self
+            .boot
+            .journals
+            .iter_mut()
+            .flat_map(|journal| &mut journal.files)
+        {
+            scan.last = None;
+        }
         if syncs.is_empty() || armed(Canary::NoSyncBeforeServing) {
             return self.report(now, fx);
         }
-        let script = Script::new().then(syncs);
+        let script = Script::new().then(writes).then(syncs);
         self.run(script, Then::Boot(BootStep::JournalsSynced), fx);
     }
 

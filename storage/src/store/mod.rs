@@ -176,7 +176,7 @@ impl Store {
             vols.push(Volume::new(dir, config.shard, journal, recycle));
         }
         let recent_bytes = upkeep::recent_bytes(&arena, 1);
-        let destage_run = pump::destage_run(&arena, 1);
+        let destage_run = pump::destage_run(&config, &arena, 1);
         let recent_lag = save::recent_lag(&config, 1);
         Self {
             config,
@@ -222,7 +222,7 @@ impl Store {
             Then::Kept { slot, base, spare } => self.kept((slot, base, spare), &outcome, now, fx),
             Then::GaveBack { vol } => self.gave_back(vol, now, fx),
             Then::Indexed(slot, base) => self.end_index(slot, base, now, fx),
-            Then::Saved(slot) => self.saved(slot, now, fx),
+            Then::Saved(slot) => self.saved(slot, &outcome, now, fx),
             Then::Cleared => self.cleared(fx),
             Then::Nothing => {}
         }

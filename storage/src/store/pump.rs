@@ -13,24 +13,24 @@ use crate::format::segment::{
 use crate::format::{BLOCK_U64, DATA_START, block_ceil, block_floor};
 use crate::log::Log;
 use crate::log::segment::{File, Segment};
-use crate::types::{METADATA, Slot};
+use crate::types::{METADATA, Slot, StoreConfig};
 use bytes::Bytes;
 use reactor::buf::Arena;
 use reactor::op::{ErrorKind, FileId, Now, Op, OpenMode};
 use std::path::{Path, PathBuf};
 
-/// Full blocks go to the segment in runs of at least so many bytes, unless space is wanted: each
-/// run costs a write, and a flush of its file where that has not been written to before.
-const DESTAGE_RUN_MIN: u64 = 64 * 1024;
-const DESTAGE_RUN_MAX: u64 = 256 * 1024;
+/// Where few partitions are written to, a run is so many times the least.
+const DESTAGE_FACTOR: u64 = 4;
 
 /// What waits for its run takes this share of the arena at most, as long as runs are not the least.
 const DESTAGE_SHARE: usize = 16;
 
-/// Bytes of a run when `warm` partitions are written to.
-pub(super) fn destage_run(arena: &Arena, warm: usize) -> u64 {
-    let each = (arena.bytes_max() / DESTAGE_SHARE / warm.max(1)) as u64;
-    block_floor(each).clamp(DESTAGE_RUN_MIN, DESTAGE_RUN_MAX)
+/// Bytes of a run when `warm` partitions are written to: full blocks go to the segment in runs of
+/// at least so many, unless space is wanted. Each run costs a write, and a flush of its file where
+/// that has not been written to before.
+pub(super) fn destage_run(config: &StoreConfig, arena: &Arena, warm: usize) -> u64 {
+    let (least, each) = (config.destage_bytes, arena.bytes_max() / DESTAGE_SHARE);
+    block_floor((each / warm.max(1)) as u64).clamp(least, DESTAGE_FACTOR * least)
 }
 
 /// Segments grow by doubling, within these bounds in bytes.

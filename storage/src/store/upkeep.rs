@@ -86,7 +86,7 @@ impl Store {
         let mut files = Vec::new();
         let warm = self.logs.iter().flatten().filter(|log| log.warm).count();
         self.recent_bytes = recent_bytes(&self.arena, warm);
-        self.destage_run = destage_run(&self.arena, warm);
+        self.destage_run = destage_run(&self.config, &self.arena, warm);
         self.recent_lag = recent_lag(&self.config, warm);
         self.save_idle(fx);
         for log in self.logs.iter_mut().flatten() {

@@ -133,9 +133,9 @@ pub(crate) struct Shell {
     /// When to try an append for which the memory did not suffice.
     again: Option<Mono>,
     pub(crate) acknowledged: usize,
-    /// Syncs of files that were asked for.
     /// Bytes of all reads of files.
     pub(crate) bytes_read: u64,
+    /// Syncs of files that were asked for.
     pub(crate) syncs: usize,
     /// Folders that were made, two for each segment file, and the most of them in one step.
     pub(crate) folders: usize,
@@ -175,6 +175,7 @@ impl Shell {
             journal_first_bytes: plan.journal_first_bytes,
             recycle_bytes_max: plan.recycle_bytes_max,
             clear_bytes: CLEAR_BYTES,
+            destage_bytes: 64 << 10,
             checkpoint_bytes: 16 << 20,
             replay_bytes: plan.replay_bytes,
             retention_check_ms: plan.retention_check_ms,
