@@ -7,7 +7,7 @@
 //! begins.
 
 use super::api::Fx;
-use super::script::{OPENED, Script};
+use super::script::{OPENED, Outcome, Script};
 use super::{Store, Then};
 use crate::canary::{Canary, armed};
 use crate::format::names;
@@ -16,7 +16,7 @@ use crate::log::checkpoint::{Checkpoint, Snapshot};
 use crate::log::segment::File;
 use crate::types::{Slot, StoreConfig};
 use bytes::Bytes;
-use reactor::op::{Now, Op, OpenMode};
+use reactor::op::{ErrorKind, Now, Op, OpenMode};
 use std::path::PathBuf;
 
 /// The recent file is never written for less than this share of what a durable one is for: where
@@ -33,7 +33,7 @@ const IDLE_SHARE: u64 = 256;
 const IDLE_SAVES_MAX: usize = 64;
 
 /// Why a partition is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Occasion {
     /// A round is durable.
     Round,
@@ -90,7 +90,8 @@ impl Store {
 
     /// Writes the snapshot that waits, if all that it rests on is durable.
     fn save_snapshot(&mut self, slot: Slot, fx: &mut Fx) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+        let log = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        let Some(log) = log.filter(|log| log.lag.snapshot.is_some()) else {
             return;
         };
         let on_disk = log
@@ -118,12 +119,17 @@ impl Store {
         self.run(script, Then::Saved(slot), fx);
     }
 
-    /// That it failed changes nothing: a start replays more.
-    pub(super) fn saved(&mut self, slot: Slot, now: Now, fx: &mut Fx) {
-        let Some(log) = self.log_mut(slot) else {
+    /// That it failed changes nothing for the partition: a start replays more. But what a failed
+    /// flush has lost of others, the next one does not tell.
+    pub(super) fn saved(&mut self, slot: Slot, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        let log = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        let Some(log) = log else {
             return;
         };
         log.lag.saving = false;
+        let mut failures = outcome.failures.iter();
+        self.vols[log.vol].flush_failed |=
+            failures.any(|failure| failure.error.kind == ErrorKind::Medium);
         self.save_snapshot(slot, fx);
         self.pump(slot, now, fx);
     }

@@ -132,16 +132,20 @@ fn a_first_start_does_not_wait_for_the_whole_of_a_journal_file() {
     );
 }
 
-/// Each start would read again what no life saved.
-#[test]
-fn what_a_start_replayed_counts_for_what_is_saved() {
-    // Neither life appends as much as makes one save by itself.
-    let plan = Plan {
+/// 10 MiB, less than makes a life save durably by itself.
+fn some() -> Plan {
+    Plan {
         journal_bytes: 8 << 20,
         appends: 80,
         bytes: |_| 128 << 10,
         ..Plan::default()
-    };
+    }
+}
+
+/// Each start would read again what no life saved.
+#[test]
+fn what_a_start_replayed_counts_for_what_is_saved() {
+    let plan = some();
     let mut world = new_world();
     let durable = |world: &mut World<Shell>| {
         world.pass(1_000_000_000);
@@ -155,14 +159,29 @@ fn what_a_start_replayed_counts_for_what_is_saved() {
     assert!(durable(&mut world));
 }
 
+/// The recent checkpoint makes a start short; how much only that covers must not be forgotten.
+#[test]
+fn what_only_the_recent_checkpoint_covers_counts_as_well() {
+    let plan = Plan {
+        replay_bytes: 1 << 20,
+        ..some()
+    };
+    let mut world = new_world();
+    live(&mut world, plan);
+    world.pass(1_000_000_000);
+    let files = saved(&mut world);
+    assert!(files.contains(&"recent".to_owned()), "{files:?}");
+    assert!(!files.contains(&"checkpoint".to_owned()), "{files:?}");
+    world.kill();
+    world.pass(5_000_000_000);
+    live(&mut world, plan);
+    world.pass(1_000_000_000);
+    assert!(saved(&mut world).contains(&"checkpoint".to_owned()));
+}
+
 #[test]
 fn a_stop_saves_what_its_start_replayed() {
-    let plan = Plan {
-        journal_bytes: 8 << 20,
-        appends: 80,
-        bytes: |_| 128 << 10,
-        ..Plan::default()
-    };
+    let plan = some();
     let mut world = new_world();
     live(&mut world, plan);
     world.kill();
@@ -280,6 +299,22 @@ fn a_file_that_nothing_named_is_gone_before_its_name_is_used_again() {
         live(&mut world, Plan { appends: 0, ..plan });
     }
     assert!(removed > 20, "{removed} files were removed");
+}
+
+/// A life may end while it removes a topic, at any step of that.
+#[test]
+fn what_is_left_of_a_topic_that_is_gone_is_removed_even_if_it_is_empty() {
+    let mut world = new_world();
+    live(&mut world, Plan::default());
+    world.kill();
+    for (digit, folder) in (2..).zip(["", "/0", "/1"]) {
+        let topic = format!("/data/topics/{digit:032}{folder}");
+        world.disk().make_dirs(topic);
+    }
+    world.pass(5_000_000_000);
+    live(&mut world, Plan::default());
+    world.pass(1_000_000_000);
+    assert_eq!(world.disk().names("/data/topics"), Vec::<String>::new());
 }
 
 /// Bulk into segments of 1 MiB, of which two or three are kept.

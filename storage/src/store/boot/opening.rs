@@ -321,6 +321,11 @@ impl Store {
     }
 
     pub(super) fn dead_topic(&mut self, topic: PathBuf, outcome: &Outcome, fx: &mut Fx) {
+        if outcome.listed.iter().all(Vec::is_empty) {
+            let remove = vec![Op::RemoveDir { path: topic }];
+            self.run(Script::new().then(remove).keep_going(), Then::Nothing, fx);
+            return;
+        }
         for entry in outcome.listed.iter().flatten().filter(|entry| entry.is_dir) {
             let path = topic.join(&entry.name);
             let list = vec![Op::ListDir { path: path.clone() }];
