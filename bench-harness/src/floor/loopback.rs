@@ -4,6 +4,7 @@ use super::Pair;
 use super::sample::{Sample, Watch};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create, sendfile};
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -40,6 +41,63 @@ pub(super) fn send(pair: Pair, size: usize, time: Duration) -> io::Result<Sample
             Ok(watch.end())
         },
         move || drain(from),
+    )
+}
+
+/// Of memory that what is received comes to lie in, used again and again from the start.
+const PLACE: usize = 64 << 20;
+/// Of one of the pieces that a stream is received into where its place is not known yet, and how
+/// many of them take turns.
+const PIECE: usize = 128 << 10;
+const PIECES: usize = 16;
+
+/// Receives bodies of `size` bytes, checks their CRC-32C and has them lie one behind the other:
+/// `copied` there from the pieces that they came in, or received there.
+pub(super) fn receive(pair: Pair, size: usize, copied: bool, time: Duration) -> io::Result<Sample> {
+    let (mut to, mut from) = connected()?;
+    let body = vec![7; size];
+    pair.run(
+        move || {
+            let mut place = vec![1_u8; PLACE];
+            let mut pieces = vec![1_u8; PIECES * PIECE];
+            let mut pieces_used = 0;
+            let mut watch = Watch::start(time);
+            let mut at = 0;
+            while watch.running() {
+                if at + size > PLACE {
+                    at = 0;
+                }
+                let (end, mut crc) = (at + size, 0);
+                while at < end {
+                    let here = &mut place[at..end];
+                    let got = if copied {
+                        let begin = pieces_used % PIECES * PIECE;
+                        pieces_used += 1;
+                        let piece = &mut pieces[begin..begin + PIECE.min(here.len())];
+                        let got = from.read(piece)?;
+                        crc = crc32c::crc32c_append(crc, &piece[..got]);
+                        here[..got].copy_from_slice(&piece[..got]);
+                        got
+                    } else {
+                        let got = from.read(here)?;
+                        crc = crc32c::crc32c_append(crc, &here[..got]);
+                        got
+                    };
+                    if got == 0 {
+                        return Err(ErrorKind::UnexpectedEof.into());
+                    }
+                    at += got;
+                }
+                black_box(crc);
+                watch.count(1, size as u64);
+            }
+            Ok(watch.end())
+        },
+        // The receiver ends it.
+        move || {
+            while to.write_all(&body).is_ok() {}
+            Ok(())
+        },
     )
 }
 

@@ -374,6 +374,14 @@ fn loopback_probes<'a>(
         probes.push(probe("loopback", name, how, move |time| {
             loopback::send(pair, size, time)
         }));
+        for (copied, way) in [(true, "copied to its place"), (false, "in its place")] {
+            let how = "bodies from a TCP socket, sender on the other core, CRC-32C of each; CPU of \
+                       the receiver";
+            let name = format!("receive {way}, {}", size_name(size));
+            probes.push(probe("loopback", name, how, move |time| {
+                loopback::receive(pair, size, copied, time)
+            }));
+        }
         for (file, from) in files.iter().zip(["page cache", "memfd", "huge pages"]) {
             let how = "sendfile to a TCP socket, receiver on the other core; CPU of the sender";
             let name = format!("sendfile from {from}, {}", size_name(size));
@@ -445,6 +453,8 @@ mod tests {
         }
         for sample in [
             loopback::send(pair, 4 * KIB, time)?,
+            loopback::receive(pair, 4 * KIB, true, time)?,
+            loopback::receive(pair, 4 * KIB, false, time)?,
             loopback::send_file(pair, &file, 4 * KIB, time)?,
         ] {
             assert!(sample.operations > 0);
