@@ -31,7 +31,7 @@ pub(crate) struct FileScan {
     /// The bytes that the read under way was to bring at least.
     asked: u64,
     pub(crate) rounds: Vec<FoundRound>,
-    /// Where the last of them lies, and all of its bytes.
+    /// Where the last of these rounds lies, and all of its bytes.
     pub(crate) last: Option<(u64, Bytes)>,
     /// Looking for rounds behind one that does not check, up to here.
     beyond: Option<u64>,

@@ -2,6 +2,7 @@
 
 use super::tail::Tail;
 use crate::batch::Summary;
+use crate::crc::{crc32c, crc32c_combine};
 use crate::format::segment::{Ended, SUMS_PER_BLOCK};
 use crate::format::{BLOCK_U64, DATA_START, PIECE, block_ceil, block_floor};
 use crate::index::Index;
@@ -190,18 +191,21 @@ impl Segment {
         self.flights.push((self.written, to));
         let mut crc = 0;
         for part in &parts {
-            crc = crate::crc::crc32c_append(crc, part);
-            self.sum(part);
+            crc = self.sum(part, crc);
         }
         (from, parts, crc)
     }
 
-    /// Continues the checksums over bytes that follow `written`.
-    pub(crate) fn sum(&mut self, mut bytes: &[u8]) {
+    /// Continues the checksums over bytes that follow `written`. `crc` is the one of what came
+    /// before them; returns it with them.
+    fn sum(&mut self, mut bytes: &[u8], mut crc: u32) -> u32 {
         while !bytes.is_empty() {
             let left = (PIECE - self.written.pos % PIECE) as usize;
             let (now, later) = bytes.split_at(left.min(bytes.len()));
-            self.written.crc = crate::crc::crc32c_append(self.written.crc, now);
+            // Each byte is looked at once; both sums follow from the one of these.
+            let sum = crc32c(now);
+            crc = crc32c_combine(crc, sum, now.len());
+            self.written.crc = crc32c_combine(self.written.crc, sum, now.len());
             self.written.pos += now.len() as u64;
             if self.written.pos.is_multiple_of(PIECE) {
                 self.sums.push(self.written.crc);
@@ -210,6 +214,7 @@ impl Segment {
             }
             bytes = later;
         }
+        crc
     }
 
     /// The write that began at `from` is durable.

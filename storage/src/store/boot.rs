@@ -5,13 +5,13 @@ use super::api::{Event, Fx, RecoveredPartition, RecoveryReport};
 use super::mail::{Letter, StoreMail};
 use super::pump::aligned;
 use super::script::{OPENED, Outcome, Script};
-use super::{Store, Then};
+use super::{Store, Then, unwritable};
 use crate::canary::{Canary, armed};
 use crate::format::meta::Meta;
 use crate::format::names::{self, META_JOURNAL};
-use crate::format::round::{CLEAN, Entry};
+use crate::format::round::Entry;
 use crate::format::segment::SegmentHeader;
-use crate::format::{BLOCK_U64, VERSION, block_ceil};
+use crate::format::{BLOCK_U64, VERSION};
 use crate::journal::JournalFile;
 use crate::journal::scan::{Chain, Ending, FileScan, assemble};
 use crate::log::revive::{Revived, drop_last_rounds, replay};
@@ -38,7 +38,9 @@ pub(crate) enum BootStep {
         journal: usize,
         file: usize,
     },
-    JournalsSynced,
+    JournalSynced {
+        journal: usize,
+    },
     Checked {
         chain: usize,
         extent: (u64, u64, u32),
@@ -86,6 +88,7 @@ pub(crate) struct Boot {
     metas: Vec<Meta>,
     journals: Vec<ScannedJournal>,
     unscanned: usize,
+    unsynced: usize,
     /// Shard 0: reports of the shards, and what came of them.
     reported: u16,
     chains: Vec<Chain>,
@@ -195,7 +198,9 @@ impl Store {
                 let needed = self.boot.journals[journal].files[file].take(&bytes);
                 self.walk(journal, file, needed, now, fx);
             }
-            BootStep::JournalsSynced if outcome.failures.is_empty() => self.report(now, fx),
+            BootStep::JournalSynced { journal } => {
+                self.journal_synced(journal, &outcome, now, fx);
+            }
             BootStep::Checked {
                 chain,
                 extent,
@@ -464,45 +469,46 @@ impl Store {
     }
 
     /// The last round of a process that was killed can be read, and may still be in a cache. What
-    /// this start writes behind it must not outlive it (rule 21). A sync alone would not tell that
-    /// one before it has failed, and lost it: so it is written again.
+    /// this start writes behind it must not outlive it (rule 21). A sync does not tell what an
+    /// earlier one that failed has lost, so the round is written again before it.
     fn sync_journals(&mut self, now: Now, fx: &mut Fx) {
-        let (mut writes, mut syncs) = (Vec::new(), Vec::new());
-        for journal in &self.boot.journals {
-            let last = |scan: &FileScan| scan.rounds.last().map(|round| round.header);
-            let scans = journal.files.iter();
-            let newest =
-                scans.max_by_key(|scan| last(scan).map(|last| (last.start, last.sequence)));
-            let unclean = |scan: &&FileScan| last(scan).is_some_and(|last| last.flags & CLEAN == 0);
-            let Some(scan) = newest.filter(unclean) else {
+        let mut scripts = Vec::new();
+        for (at, journal) in self.boot.journals.iter().enumerate() {
+            let newest = journal.files.iter().max_by_key(|scan| {
+                let last = scan.rounds.last();
+                last.map(|round| (round.header.start, round.header.sequence))
+            });
+            let last = newest.and_then(|scan| Some((scan.file, scan.last.as_ref()?)));
+            let Some((file, (pos, bytes))) = last else {
                 continue;
             };
-            let file = scan.file;
-            if let Some((pos, bytes)) = &scan.last {
-                let mut round = bytes.to_vec();
-                round.resize(block_ceil(round.len() as u64) as usize, 0);
-                writes.push(Op::Write {
-                    file,
-                    pos: *pos,
-                    parts: vec![aligned(&round)],
-                    sync: false,
-                });
-            }
-            syncs.push(Op::Sync { file });
+            let write = Op::Write {
+                file,
+                pos: *pos,
+                parts: vec![aligned(bytes)],
+                sync: false,
+            };
+            let script = Script::new().then(vec![write]);
+            scripts.push((at, script.then(vec![Op::Sync { file }])));
         }
-        for scan in self
-            .boot
-            .journals
-            .iter_mut()
-            .flat_map(|journal| &mut journal.files)
-        {
-            scan.last = None;
-        }
-        if syncs.is_empty() || armed(Canary::NoSyncBeforeServing) {
+        if scripts.is_empty() || armed(Canary::NoSyncBeforeServing) {
             return self.report(now, fx);
         }
-        let script = Script::new().then(writes).then(syncs);
-        self.run(script, Then::Boot(BootStep::JournalsSynced), fx);
+        self.boot.unsynced = scripts.len();
+        for (journal, script) in scripts {
+            self.run(script, Then::Boot(BootStep::JournalSynced { journal }), fx);
+        }
+    }
+
+    fn journal_synced(&mut self, journal: usize, outcome: &Outcome, now: Now, fx: &mut Fx) {
+        if let Some(failure) = outcome.failure() {
+            let dir = &self.config.dirs[self.boot.journals[journal].dir];
+            return self.fail(&unwritable(dir, &failure.words()), fx);
+        }
+        self.boot.unsynced -= 1;
+        if self.boot.unsynced == 0 {
+            self.report(now, fx);
+        }
     }
 
     /// All journals of this shard's share are walked.

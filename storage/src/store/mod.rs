@@ -58,8 +58,8 @@ struct Volume {
     failed: Vec<Slot>,
     /// A round is being put together.
     drafting: bool,
-    /// The medium failed under a segment since the round in flight was written: what a failed flush
-    /// has lost, the next one does not tell.
+    /// A medium failed since the round in flight was written: what a failed flush has lost, the next
+    /// one does not tell.
     flush_failed: bool,
     /// Rounds whose acknowledgements wait for the next one.
     held: Vec<RoundEnd>,
@@ -223,7 +223,7 @@ impl Store {
             Then::GaveBack { vol } => self.gave_back(vol, now, fx),
             Then::Indexed(slot, base) => self.end_index(slot, base, now, fx),
             Then::Saved(slot) => self.saved(slot, &outcome, now, fx),
-            Then::Cleared => self.cleared(fx),
+            Then::Cleared => self.cleared(&outcome, fx),
             Then::Nothing => {}
         }
         self.try_stop(now, fx);
@@ -479,11 +479,7 @@ impl Store {
         }
         vol.journal.broken = Some(why.to_owned());
         if !self.boot.ready && (vol.journal.opening || !vol.journal.live) {
-            let dir = vol.dir.display();
-            let why = format!(
-                "the journal in {dir} cannot be written: {why}; no record was given up. If that \
-                 stays so, copy the directory to another disk, and start again"
-            );
+            let why = unwritable(&vol.dir, why);
             return self.fail(&why, fx);
         }
         let what = format!(
@@ -615,6 +611,15 @@ impl Volume {
             told_buffered: false,
         }
     }
+}
+
+/// Why a start ends that cannot write a journal in `dir`.
+fn unwritable(dir: &Path, why: &str) -> String {
+    format!(
+        "the journal in {} cannot be written: {why}; no record was given up. If that stays so, \
+         copy the directory to another disk, and start again",
+        dir.display()
+    )
 }
 
 /// The place of a batch that was appended before.

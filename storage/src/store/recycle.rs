@@ -266,7 +266,10 @@ impl Store {
     }
 
     /// A removal is over.
-    pub(crate) fn cleared(&mut self, fx: &mut Fx) {
+    pub(crate) fn cleared(&mut self, outcome: &Outcome, fx: &mut Fx) {
+        if outcome.has_lost_a_flush() {
+            self.vols.iter_mut().for_each(|vol| vol.flush_failed = true);
+        }
         let Some(later) = &mut self.clearing else {
             return;
         };

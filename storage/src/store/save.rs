@@ -16,7 +16,7 @@ use crate::log::checkpoint::{Checkpoint, Snapshot};
 use crate::log::segment::File;
 use crate::types::{Slot, StoreConfig};
 use bytes::Bytes;
-use reactor::op::{ErrorKind, Now, Op, OpenMode};
+use reactor::op::{Now, Op, OpenMode};
 use std::path::PathBuf;
 
 /// The recent file is never written for less than this share of what a durable one is for: where
@@ -127,9 +127,7 @@ impl Store {
             return;
         };
         log.lag.saving = false;
-        let mut failures = outcome.failures.iter();
-        self.vols[log.vol].flush_failed |=
-            failures.any(|failure| failure.error.kind == ErrorKind::Medium);
+        self.vols[log.vol].flush_failed |= outcome.has_lost_a_flush();
         self.save_snapshot(slot, fx);
         self.pump(slot, now, fx);
     }

@@ -15,6 +15,9 @@ pub(crate) const OPENED: FileId = FileId(u32::MAX);
 /// busy (a file system may discard its blocks), and commits wait behind it.
 const STEP_OPS_MAX: usize = 16;
 
+/// What [`Failure::what`] calls a sync.
+const SYNC: &str = "sync";
+
 /// Operations in the order they have to be durable in.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
@@ -133,6 +136,13 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failures.first()
+    }
+
+    /// A sync has failed: what that has lost, of other files too, the next one does not tell.
+    pub(crate) fn has_lost_a_flush(&self) -> bool {
+        let lost = |failure: &Failure| failure.error.kind == ErrorKind::Medium;
+        let mut syncs = self.failures.iter().filter(|failure| failure.what == SYNC);
+        syncs.any(lost)
     }
 
     /// The script failed because something does not exist.
@@ -341,7 +351,7 @@ fn words(op: &Op) -> String {
         Op::Lock { path } => named("lock", path),
         Op::Write { .. } => "write".to_owned(),
         Op::Read { .. } => "read".to_owned(),
-        Op::Sync { .. } => "sync".to_owned(),
+        Op::Sync { .. } => SYNC.to_owned(),
         Op::Allocate { .. } => "allocate".to_owned(),
         _ => "operation".to_owned(),
     }

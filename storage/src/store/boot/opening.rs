@@ -321,7 +321,8 @@ impl Store {
     }
 
     pub(super) fn dead_topic(&mut self, topic: PathBuf, outcome: &Outcome, fx: &mut Fx) {
-        if outcome.listed.iter().all(Vec::is_empty) {
+        let found = outcome.listed.iter().flatten().count();
+        if outcome.failures.is_empty() && found == 0 {
             let remove = vec![Op::RemoveDir { path: topic }];
             self.run(Script::new().then(remove).keep_going(), Then::Nothing, fx);
             return;
