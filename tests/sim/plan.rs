@@ -147,8 +147,8 @@ impl Plan {
         } else {
             16 << 20
         };
-        // About half of the seeds move block by block to their small segments, the others in runs of
-        // the usual length, which few of these segments have.
+        // About half of the seeds move block by block to their small segments, the others in runs
+        // of the usual length, which few of these segments have.
         let destage_bytes = if self.early_ends.is_multiple_of(2) {
             4 << 10
         } else {

@@ -58,8 +58,8 @@ struct Volume {
     failed: Vec<Slot>,
     /// A round is being put together.
     drafting: bool,
-    /// A medium failed since the round in flight was written: what a failed flush has lost, the next
-    /// one does not tell.
+    /// A medium failed since the round in flight was written: what a failed flush has lost, the
+    /// next one does not tell.
     flush_failed: bool,
     /// Rounds whose acknowledgements wait for the next one.
     held: Vec<RoundEnd>,
