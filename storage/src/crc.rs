@@ -45,7 +45,7 @@ const fn product(a: u32, mut b: u32) -> u32 {
 }
 
 /// The CRC-32C of what `crc` is the one of, followed by `len` bytes that have the CRC-32C `more`:
-/// for each bit that is set in `len`, it takes as long as the CRC of a KiB.
+/// for each bit that is set in `len`, it takes as long as the CRC of two or three KiB.
 #[must_use]
 pub fn crc32c_combine(crc: u32, more: u32, len: usize) -> u32 {
     if crc == 0 {
