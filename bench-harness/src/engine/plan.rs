@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) consuming: AtomicBool,
     pub(crate) give_up: AtomicBool,
     pub(crate) filled_bytes: AtomicU64,
+    /// Bytes of records that may wait to be sent, of all threads together.
+    pub(crate) held_bytes_max: u64,
     /// Threads that still have records on their way.
     pub(crate) producing: AtomicUsize,
     /// Acknowledged records by topic and partition.

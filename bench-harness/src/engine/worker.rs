@@ -28,8 +28,6 @@ const TURN_RECORDS_MAX: u32 = 4096;
 const DRAIN_NS: u64 = 5 * SECOND_NS;
 const ANSWER_NS: u64 = 10 * SECOND_NS;
 const NAP_NS: u64 = 50_000_000;
-/// Bytes of records that all threads together may hold back.
-const QUEUED_BYTES_MAX: u64 = 512 << 20;
 const RECONNECTS_MAX: u64 = 64;
 const RECONNECT_WAIT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 3;
@@ -263,14 +261,15 @@ impl<'a> Worker<'a> {
             self.leave(at);
         }
         self.touched = touched;
-        let limit = QUEUED_BYTES_MAX / u64::from(self.plan.workload.generator_threads.max(1));
+        let threads = u64::from(self.plan.workload.generator_threads.max(1));
+        let limit = self.plan.held_bytes_max / threads;
         let record = u64::from(self.plan.workload.record_bytes) + 24;
         if self.queued * record > limit {
-            self.stop(
-                "more records waited to be sent than the harness holds back: the broker takes \
-                 fewer than the rate asks for"
-                    .to_owned(),
-            );
+            self.stop(format!(
+                "more records waited to be sent than the harness holds back, {} MiB of them: the \
+                 broker takes fewer than the rate asks for",
+                self.plan.held_bytes_max >> 20
+            ));
         }
         any
     }

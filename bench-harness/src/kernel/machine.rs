@@ -23,12 +23,18 @@ pub(crate) fn machine(data: &Path) -> Machine {
         },
         cpu: cpu_in(&read("/proc/cpuinfo")).unwrap_or_else(|| UNKNOWN.to_owned()),
         cores: usable_cores().len(),
-        memory_bytes: memory_in(&read("/proc/meminfo")).unwrap_or(0),
+        memory_bytes: memory_bytes(),
         storage: storage(data),
         load_average: load.unwrap_or(0.0),
         generator_cores: String::new(),
         broker_cores: String::new(),
     }
+}
+
+/// What this machine has; 0 where the kernel does not tell.
+pub(crate) fn memory_bytes() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    memory_in(&meminfo).unwrap_or(0)
 }
 
 /// Seconds, the mean of all cores, in which something was to be done and whoever runs this virtual

@@ -6,7 +6,7 @@ mod device;
 mod machine;
 mod process;
 
-pub(crate) use machine::{file_system_of, machine, stolen_s, usable_cores};
+pub(crate) use machine::{file_system_of, machine, memory_bytes, stolen_s, usable_cores};
 pub(crate) use process::{core_exists, listener_on, set_cores};
 
 use crate::model::Cost;
