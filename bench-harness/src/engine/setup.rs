@@ -7,7 +7,7 @@ use super::worker::{End, Role};
 use crate::batch::{MARK_BYTES, Template};
 use crate::client::{Cluster, Control, Link, end_offsets, producer_id};
 use crate::failure::{Failure, Outcome};
-use crate::kernel::memory_bytes;
+use crate::kernel::memory_limit_bytes;
 use crate::model::{Keys, Pace, Workload};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ const PRODUCERS_MAX: u32 = 1 << 16;
 /// Of all batches on their way, when nothing but this bounds them.
 const IN_FLIGHT_BYTES_MAX: u64 = 4 << 30;
 
-/// Of all records that wait to be sent: this share of the machine's memory, one eighth, or as many
-/// bytes where that is more. A disk that answers late for seconds does not end a run of half an hour.
+/// Of all records that wait to be sent: this share of the memory, one eighth, or so many bytes where
+/// that is more. A disk that answers late for seconds should not end a run of half an hour.
 const HELD_SHARE: u64 = 8;
 const HELD_BYTES_MIN: u64 = 512 << 20;
 
@@ -177,7 +177,7 @@ pub(super) fn plan(workload: &Workload, topics: &[String], cluster: Cluster, num
         consuming: AtomicBool::new(false),
         give_up: AtomicBool::new(false),
         filled_bytes: AtomicU64::new(0),
-        held_bytes_max: (memory_bytes() / HELD_SHARE).max(HELD_BYTES_MIN),
+        held_bytes_max: (memory_limit_bytes() / HELD_SHARE).max(HELD_BYTES_MIN),
         producing: AtomicUsize::new(workload.generator_threads as usize),
         acked: (0..slots).map(|_| AtomicU64::new(0)).collect(),
     }

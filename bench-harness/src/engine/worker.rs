@@ -266,9 +266,9 @@ impl<'a> Worker<'a> {
         let record = u64::from(self.plan.workload.record_bytes) + 24;
         if self.queued * record > limit {
             self.stop(format!(
-                "more records waited to be sent than the harness holds back, {} MiB of them: the \
-                 broker takes fewer than the rate asks for",
-                self.plan.held_bytes_max >> 20
+                "more records waited to be sent than a thread of the harness holds back, {} MiB of \
+                 them: the broker takes fewer than the rate asks for",
+                limit >> 20
             ));
         }
         any

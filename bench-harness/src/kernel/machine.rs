@@ -37,6 +37,19 @@ pub(crate) fn memory_bytes() -> u64 {
     memory_in(&meminfo).unwrap_or(0)
 }
 
+/// What this process may use of it: a container may have less than its machine (cgroup v2
+/// `memory.max`, v1 `memory.limit_in_bytes`, which are at these places inside of one).
+pub(crate) fn memory_limit_bytes() -> u64 {
+    let files = ["memory.max", "memory/memory.limit_in_bytes"];
+    let limits = files.map(|file| fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)));
+    least(memory_bytes(), limits.iter().flatten().map(String::as_str))
+}
+
+fn least<'a>(memory: u64, limits: impl Iterator<Item = &'a str>) -> u64 {
+    let limits = limits.filter_map(|limit| limit.trim().parse().ok());
+    limits.fold(memory, u64::min)
+}
+
 /// Seconds, the mean of all cores, in which something was to be done and whoever runs this virtual
 /// machine did something else (proc_stat(5), `steal`). None where that is not counted.
 pub(crate) fn stolen_s() -> Option<f64> {
@@ -113,6 +126,15 @@ mod tests {
         let text = "cpu  9 8 7 6 5 4 3 500 2 1\ncpu0 1 1 1 1 1 1 1 1 1 1\ncpu1 1\nintr 9\n";
         assert_eq!(stolen_in(text), Some(2.5));
         assert_eq!(stolen_in("cpu  9 8 7 6\n"), None);
+    }
+
+    #[test]
+    fn a_container_has_the_least_of_what_limits_it() {
+        let known = |limits: &[&str]| least(8 << 30, limits.iter().copied());
+        assert_eq!(known(&[]), 8 << 30);
+        assert_eq!(known(&["max\n"]), 8 << 30);
+        assert_eq!(known(&["9223372036854771712\n"]), 8 << 30);
+        assert_eq!(known(&["max\n", "2147483648\n"]), 2 << 30);
     }
 
     #[test]
