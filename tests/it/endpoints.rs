@@ -8,7 +8,7 @@ use crate::clients::{
 use crate::groups::member;
 use rdkafka::admin::ResourceSpecifier;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -64,33 +64,36 @@ fn tallies(broker: &Broker, shards: usize) -> Vec<(u64, u64)> {
 fn work(address: &str) {
     let (producer, deliveries) = producer(address, &[("enable.idempotence", "true")]);
     send(&producer, 0, RECORDS);
-    let outcomes = delivered(&producer, &deliveries, RECORDS);
-    assert!(outcomes.iter().all(|one| one.outcome.is_ok()));
+    producer.flush(PATIENCE).expect("everything is delivered");
 
     let members = [member(address, "t", "range"), member(address, "t", "range")];
     let mut read = BTreeSet::new();
-    until("both members read everything", || {
+    let mut poll = || {
         for member in &members {
             while let Some(Ok(message)) = member.poll(Duration::from_millis(20)) {
                 use rdkafka::message::Message;
                 read.insert((message.partition(), message.offset()));
             }
         }
+        read.len()
+    };
+    until("both members have their half", || {
+        poll();
         let half = |member: &crate::groups::Member| {
             member
                 .assignment()
                 .is_ok_and(|list| list.count() == PARTITIONS as usize / 2)
         };
-        // One of them may have read everything before the other one came.
-        let somewhere = |member: &crate::groups::Member| {
-            member.position().is_ok_and(|list| {
-                let mut places = list.elements().into_iter();
-                places.any(|place| matches!(place.offset(), Offset::Offset(_)))
-            })
-        };
-        let ready = |member| half(member) && somewhere(member);
-        (read.len() == RECORDS && members.iter().all(ready)).then_some(())
+        members.iter().all(half).then_some(())
     });
+    // One of them may have read and committed everything before the other one came.
+    send(&producer, RECORDS, RECORDS);
+    until("both members read everything", || {
+        (poll() == 2 * RECORDS).then_some(())
+    });
+    let outcomes = delivered(&producer, &deliveries, 2 * RECORDS);
+    assert!(outcomes.iter().all(|one| one.outcome.is_ok()));
+
     for member in &members {
         member
             .commit_consumer_state(CommitMode::Sync)
