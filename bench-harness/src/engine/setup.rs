@@ -22,8 +22,8 @@ const PRODUCERS_MAX: u32 = 1 << 16;
 /// Of all batches on their way, when nothing but this bounds them.
 const IN_FLIGHT_BYTES_MAX: u64 = 4 << 30;
 
-/// Of all records that wait to be sent: this share of the memory, one eighth, or so many bytes where
-/// that is more. A disk that answers late for seconds should not end a run of half an hour.
+/// Of all records that wait to be sent: this share of the memory, one eighth, or so many bytes
+/// where that is more. A disk that answers late for seconds should not end half an hour.
 const HELD_SHARE: u64 = 8;
 const HELD_BYTES_MIN: u64 = 512 << 20;
 
