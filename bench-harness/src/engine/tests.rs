@@ -475,6 +475,25 @@ fn many_requests_in_flight_do_not_fill_the_memory_at_full_speed() {
 }
 
 #[test]
+fn a_run_ends_when_more_waits_than_is_held_back() {
+    let slow = Workload {
+        in_flight_max: 1,
+        batch_bytes: 400,
+        ..workload()
+    };
+    let target = serve(Manner::Slow);
+    let mut control = Control::open(&target.address).expect("a connection");
+    let topics = setup::topic_names(&slow, 1);
+    let partitions = slow.partitions_per_topic;
+    let cluster = create_topics(&mut control, &topics, partitions, &slow.topic_settings);
+    let mut plan = setup::plan(&slow, &topics, cluster.expect("made"), 1);
+    plan.held_bytes_max = 10_000;
+    let run = perform(&plan, &target, &mut Seen(Vec::new()), &mut control);
+    let run = run.expect("the run takes place");
+    assert!(fatal(&run, "holds back"), "{:?}", run.doubts);
+}
+
+#[test]
 fn a_seed_repeats_the_schedule() {
     let seeded = |seed| {
         let workload = Workload {

@@ -9,7 +9,7 @@ mod server;
 mod table;
 
 use crate::failure::{Failure, Outcome};
-use crate::kernel::{machine, memory_bytes, set_cores, usable_cores};
+use crate::kernel::{machine, memory_limit_bytes, set_cores, usable_cores};
 use crate::model::{FORMAT, Floor, Latency, Report};
 use disk::Scratch;
 use sample::{Sample, figure};
@@ -247,7 +247,7 @@ pub(crate) fn measure(options: &FloorOptions, progress: &mut dyn FnMut(&str)) ->
 /// Larger than any cache, but an eighth of the memory at most.
 fn cold_area(options: &FloorOptions) -> Vec<u8> {
     let size = if options.quick { 256 * MIB } else { 1024 * MIB };
-    let eighth = memory_bytes() / 8;
+    let eighth = memory_limit_bytes() / 8;
     vec![7; size.min(usize::try_from(eighth).unwrap_or(size))]
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn machine(data: &Path) -> Machine {
 }
 
 /// What this machine has; 0 where the kernel does not tell.
-pub(crate) fn memory_bytes() -> u64 {
+fn memory_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     memory_in(&meminfo).unwrap_or(0)
 }

@@ -6,9 +6,7 @@ mod device;
 mod machine;
 mod process;
 
-pub(crate) use machine::{
-    file_system_of, machine, memory_bytes, memory_limit_bytes, stolen_s, usable_cores,
-};
+pub(crate) use machine::{file_system_of, machine, memory_limit_bytes, stolen_s, usable_cores};
 pub(crate) use process::{core_exists, listener_on, set_cores};
 
 use crate::model::Cost;
